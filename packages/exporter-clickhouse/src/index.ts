@@ -1,1 +1,3 @@
-export {};
+export { ClickHouseError } from "./errors.ts";
+export type { ClickHouseErrorCode } from "./errors.ts";
+export type { ClickHouseConnection } from "./connection.ts";

@@ -1,0 +1,11 @@
+/** Where a ClickHouse server answers over HTTP, and as whom. */
+export interface ClickHouseConnection {
+  /** Base address, `http://127.0.0.1:8123`. */
+  readonly url: string;
+  /** Default: the server's `default` user. */
+  readonly username?: string;
+  /** Never written to a log or an error message. */
+  readonly password?: string;
+  /** Default `otel_audit`. */
+  readonly database?: string;
+}

@@ -1,0 +1,56 @@
+/**
+ * What went wrong, as a closed set:
+ *
+ * - `INVALID_OPTION`: an option is outside its bounds; the message names it.
+ * - `CONNECTION`: no answer from the server (refused, reset, timed out). Retryable.
+ * - `OVERLOADED`: the server answered that it cannot now (too many parts or queries, memory, read-only replica). Retryable.
+ * - `AUTHENTICATION`: the credential was refused.
+ * - `SCHEMA`: the table or a column is missing or has another type.
+ * - `SERVER`: any other ClickHouse exception.
+ * - `NOT_STORED`: the server answered success, yet the table does not hold the rows. Retryable.
+ * - `PARTIAL_SEGMENT`: the table holds some, or too many, of a segment's rows. Needs a person.
+ * - `BAD_ROWS`: bytes that are not RowBinary of the named columns.
+ * - `WORKER`: the transposing worker thread failed. Retryable.
+ * - `CLOSED`: used after `close()`.
+ * - `ENGINE_UNAVAILABLE`: chDB is not installed or not made for this platform.
+ * - `ENGINE_START`: the embedded engine did not start (port, data directory, lock).
+ * - `ENGINE_EXIT`: the embedded engine's process ended by itself.
+ */
+export type ClickHouseErrorCode =
+  | "INVALID_OPTION"
+  | "CONNECTION"
+  | "OVERLOADED"
+  | "AUTHENTICATION"
+  | "SCHEMA"
+  | "SERVER"
+  | "NOT_STORED"
+  | "PARTIAL_SEGMENT"
+  | "BAD_ROWS"
+  | "WORKER"
+  | "CLOSED"
+  | "ENGINE_UNAVAILABLE"
+  | "ENGINE_START"
+  | "ENGINE_EXIT";
+
+const RETRYABLE: ReadonlySet<ClickHouseErrorCode> = new Set(["CONNECTION", "OVERLOADED", "NOT_STORED", "WORKER"]);
+
+/** The only error class this package throws. */
+export class ClickHouseError extends Error {
+  override readonly name = "ClickHouseError";
+  readonly code: ClickHouseErrorCode;
+  /** Whether the same call may succeed later without anybody changing anything. */
+  readonly retryable: boolean;
+  /** ClickHouse's own exception number, where the server gave one. */
+  readonly serverCode: number | undefined;
+
+  constructor(
+    code: ClickHouseErrorCode,
+    message: string,
+    options: { cause?: unknown; serverCode?: number | undefined } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.retryable = RETRYABLE.has(code);
+    this.serverCode = options.serverCode;
+  }
+}
