@@ -1,3 +1,5 @@
 export { ClickHouseError } from "./errors.ts";
 export type { ClickHouseErrorCode } from "./errors.ts";
 export type { ClickHouseConnection } from "./connection.ts";
+export { DEFAULT_DATABASE, schemaStatements } from "./schema.ts";
+export type { SchemaOptions } from "./schema.ts";
