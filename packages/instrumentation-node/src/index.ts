@@ -1,1 +1,1 @@
-export {};
+export { AuditPolicyDeniedError, InstrumentationError, type InstrumentationErrorCode } from "./errors.ts";
