@@ -1,7 +1,8 @@
 import type { Attribute, Group, SpanType } from "./model.ts";
 
 /** Enum members are unique, examples are values of the attribute. */
-export function checkMembers(at: string, attribute: Attribute, problems: string[]): void {
+export function checkMembers(attribute: Attribute, problems: string[]): void {
+  const { at } = attribute;
   const values = attribute.members.map((m) => m.value);
   for (const [what, list] of [
     ["id", attribute.members.map((m) => m.id)],
@@ -39,24 +40,20 @@ export function checkReferences(
   problems: string[],
 ): void {
   const referenced = new Set<string>();
-  const places = [
-    ...[...groups.values()].map((g) => ({ at: `group ${g.id}`, references: g.references })),
-    ...spans.map((s) => ({ at: `span ${s.type}`, references: s.references })),
-  ];
-  for (const { at, references } of places) {
+  for (const { at, references } of [...groups.values(), ...spans]) {
     for (const { ref } of references) {
       referenced.add(ref);
       const attribute = attributes.get(ref);
       if (!attribute) {
-        problems.push(`${at}: ref "${ref}": neither in registry/ nor in upstream/`);
+        problems.push(`${at}.attributes: ref "${ref}" is neither in registry/ nor in upstream/`);
       } else if (attribute.examples.length === 0) {
-        problems.push(`${at}: ref "${ref}": needs examples`);
+        problems.push(`${at}.attributes: ref "${ref}" needs examples`);
       }
     }
   }
   for (const attribute of attributes.values()) {
     if (!attribute.upstream && !referenced.has(attribute.key)) {
-      problems.push(`attribute ${attribute.key}: no group and no span refers to it`);
+      problems.push(`${attribute.at}.key: no group and no span refers to "${attribute.key}"`);
     }
   }
 }
@@ -64,14 +61,15 @@ export function checkReferences(
 /** A column belongs to one attribute, and a typed copy holds text. */
 export function checkColumns(attributes: ReadonlyMap<string, Attribute>, problems: string[]): void {
   const owners = new Map<string, string>();
-  for (const { key, type, annotations } of attributes.values()) {
+  for (const { at, key, type, annotations } of attributes.values()) {
     const column = annotations.column ?? annotations.row_column;
     if (column === undefined) continue;
     const other = owners.get(column);
-    if (other !== undefined) problems.push(`attribute ${key}: column ${column} already belongs to ${other}`);
+    if (other !== undefined)
+      problems.push(`${at}.annotations.otel_audit: column ${column} already belongs to ${other}`);
     owners.set(column, key);
     if (annotations.column !== undefined && type !== "string" && type !== "string[]") {
-      problems.push(`attribute ${key}: column ${column} holds strings, the attribute is ${type}`);
+      problems.push(`${at}.annotations.otel_audit: column ${column} holds strings, ${key} is ${type}`);
     }
   }
 }

@@ -8,6 +8,8 @@ export interface Member {
 
 /** An attribute with everything that the registry says of it in any place. */
 export interface Attribute {
+  /** File and path of the definition, for messages. */
+  readonly at: string;
   readonly key: string;
   /** Weaver's type without the template wrapper; `string` for an enum. */
   readonly type: string;
@@ -23,6 +25,7 @@ export interface Attribute {
 }
 
 export interface Group {
+  readonly at: string;
   readonly id: string;
   readonly stability: string;
   readonly brief: string;
@@ -30,6 +33,7 @@ export interface Group {
 }
 
 export interface SpanType {
+  readonly at: string;
   readonly type: string;
   readonly kind: string;
   readonly stability: string;

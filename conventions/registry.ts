@@ -34,6 +34,7 @@ function resolveGroups(loader: Loader): Map<string, Group> {
       (ref, i) => loader.problems.push(`${at}.attributes[${i}].ref: "${ref}" stands in this group twice`),
     );
     groups.set(value.id, {
+      at,
       id: value.id,
       stability: value.stability,
       brief: value.brief,
@@ -76,7 +77,7 @@ function resolveSpans(loader: Loader, groups: ReadonlyMap<string, Group>): SpanT
       references.push(reference);
     });
     const { type, kind, stability, name, brief, note } = value;
-    spans.push({ type, kind, stability, name: name.note, brief, note, groups: included, references });
+    spans.push({ at, type, kind, stability, name: name.note, brief, note, groups: included, references });
   }
   return spans;
 }
@@ -93,8 +94,8 @@ function resolveAttributes(
       problems.push(`${at}.key: "${value.key}" is not ours to define; names outside audit.* are referenced`);
     }
     if (attributes.has(value.key)) problems.push(`${at}.key: "${value.key}" is defined twice`);
-    const attribute = ownAttribute(value);
-    checkMembers(at, attribute, problems);
+    const attribute = ownAttribute(at, value);
+    checkMembers(attribute, problems);
     attributes.set(value.key, attribute);
   }
   const references = [...[...groups.values()].flatMap((g) => g.references), ...spans.flatMap((s) => s.references)];
@@ -106,6 +107,7 @@ function resolveAttributes(
       const refinements = references.filter((r) => r.ref === definition.key);
       attributes.set(definition.key, {
         ...definition,
+        at: `${at}: attributes[${i}]`,
         template: false,
         members: [],
         note: refinements.find((r) => r.note)?.note,
@@ -118,10 +120,11 @@ function resolveAttributes(
   return attributes;
 }
 
-function ownAttribute(value: AttributeDefinition): Attribute {
+function ownAttribute(at: string, value: AttributeDefinition): Attribute {
   const { key, stability, brief, note, examples } = value;
   const wrapped = typeof value.type === "string" ? /^template\[(.*)\]$/.exec(value.type)?.[1] : undefined;
   return {
+    at,
     key,
     type: typeof value.type === "string" ? (wrapped ?? value.type) : "string",
     template: wrapped !== undefined,
