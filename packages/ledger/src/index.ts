@@ -1,1 +1,17 @@
-export {};
+export { Ledger, readSegment, rowHash, decodeRow } from "./ledger.ts";
+export type {
+  AppendResult,
+  ClosedSegment,
+  CollectorFacts,
+  CollectorVerdict,
+  JudgedEvent,
+  LedgerAlarm,
+  LedgerOptions,
+  LedgerStats,
+} from "./types.ts";
+export { LedgerError, type LedgerErrorCode } from "./errors.ts";
+export { COLUMNS, LIMITS, ROW_FORMAT, ROW_OFFSET, RowFlag } from "./row-format.ts";
+export { RecordWindow } from "./window.ts";
+export { FrameWriter } from "./frame-writer.ts";
+export { type FrameDamage, readFrames, readFramesSync } from "./frame-reader.ts";
+export type { FileIo } from "./io.ts";

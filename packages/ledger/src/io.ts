@@ -1,0 +1,68 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+
+/**
+ * The file operations that the log depends on for durability. A seam, so that tests can make a sync fail: no real file
+ * system does that on request.
+ */
+export interface FileIo {
+  /** Creates a file exclusively and returns its descriptor. */
+  create(file: string): Promise<number>;
+  /** Opens an existing file for reading and writing. */
+  openExisting(file: string): Promise<number>;
+  /** Returns the number of bytes written, which may be less than `length`. */
+  write(fd: number, bytes: Uint8Array, offset: number, length: number, position: number): Promise<number>;
+  truncate(fd: number, length: number): Promise<void>;
+  datasync(fd: number): Promise<void>;
+  close(fd: number): Promise<void>;
+  read(file: string): Promise<Uint8Array>;
+  rename(from: string, to: string): Promise<void>;
+  unlink(file: string): Promise<void>;
+  /** Makes created, renamed and removed names in a directory durable. */
+  syncDirectory(directory: string): Promise<void>;
+}
+
+const FILE_MODE = 0o600;
+
+export const nodeFileIo: FileIo = {
+  create: (file) => open(file, "wx"),
+  openExisting: (file) => open(file, "r+"),
+  write: (fd, bytes, offset, length, position) =>
+    new Promise((resolve, reject) => {
+      fs.write(fd, bytes, offset, length, position, (error, written) => (error ? reject(error) : resolve(written)));
+    }),
+  truncate: (fd, length) => call((done) => fs.ftruncate(fd, length, done)),
+  datasync: (fd) => call((done) => fs.fdatasync(fd, done)),
+  close: (fd) => call((done) => fs.close(fd, done)),
+  read: (file) => fs.promises.readFile(file),
+  rename: (from, to) => fs.promises.rename(from, to),
+  unlink: (file) => fs.promises.unlink(file),
+  syncDirectory: async (directory) => {
+    const handle = await fs.promises.open(directory, "r");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  },
+};
+
+/** Creates a directory and makes the names of all that it had to create durable. */
+export async function makeDirectory(io: FileIo, directory: string): Promise<void> {
+  const first = await fs.promises.mkdir(directory, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  const top = path.dirname(first);
+  for (let made = directory; made !== top; made = path.dirname(made)) await io.syncDirectory(path.dirname(made));
+}
+
+function open(file: string, flags: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.open(file, flags === "wx" ? "wx+" : flags, FILE_MODE, (error, fd) => (error ? reject(error) : resolve(fd)));
+  });
+}
+
+function call(run: (done: (error: Error | null) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    run((error) => (error ? reject(error) : resolve()));
+  });
+}

@@ -1,0 +1,121 @@
+import type { AuditAction, AuditActorType, AuditTargetType } from "@otel-audit/semantic-conventions";
+import type { FileIo } from "./io.ts";
+
+/** What the collector knows about a request, beside its bytes. */
+export interface CollectorFacts {
+  /** `asserted` becomes `unattributed` by itself for a span without `audit.actor.id`. */
+  readonly provenance: "asserted" | "verified" | "unattributed";
+  /** Who the credential belongs to; empty without a credential. At most 256 bytes. */
+  readonly principal: string;
+  /** Empty where there are no tenants. At most 256 bytes. */
+  readonly tenantId: string;
+  /** The collector's own policy. Undefined, or a result of undefined: the collector has no verdict. If it throws, the verdict is deny by `policy_error`. */
+  readonly judge?: (event: JudgedEvent) => CollectorVerdict | undefined;
+  /** Forced on every row; otherwise the producer's `effect` or `reported`, by default `reported`. */
+  readonly origin?: "classified";
+}
+
+/**
+ * What a policy is asked, with the same field names as its `PolicyAction`, and made from the very text that is stored.
+ * A producer may send any text where the vocabulary has a fixed list: it stands here as it came.
+ */
+export interface JudgedEvent {
+  readonly event: string;
+  readonly action: AuditAction;
+  readonly targets: readonly { type: AuditTargetType; id: string; access?: "read" | "write" }[];
+  readonly actorId: string;
+  readonly actorType: AuditActorType;
+  readonly actorChain?: readonly string[];
+  readonly onBehalfOf?: string;
+  readonly workflow?: string;
+  readonly tool?: string;
+}
+
+export interface CollectorVerdict {
+  readonly decision: string;
+  readonly policyId: string;
+  readonly policyVersion: string;
+  readonly ruleId: string;
+  readonly reason: string;
+}
+
+export interface AppendResult {
+  /** Rows stored, conflicts included. */
+  readonly accepted: number;
+  /** Records that were stored before with the same content: acknowledged, no row. */
+  readonly duplicates: number;
+  /** Rows stored with `RowFlag.Conflict`. */
+  readonly conflicts: number;
+  /** Spans that cannot become a row, by their index in the request. Never worth a retry. */
+  readonly rejected: readonly { readonly span: number; readonly reason: string }[];
+}
+
+/** A finished segment file: one insert block, one partition, one hash. */
+export interface ClosedSegment {
+  readonly path: string;
+  /** UUID text. */
+  readonly streamId: string;
+  /** Rises within a stream; not always by one. */
+  readonly number: number;
+  readonly firstSequence: bigint;
+  /** Rows; their sequences are `firstSequence` to `firstSequence + count - 1`. */
+  readonly count: number;
+  /** `YYYYMM` of ReceivedAt, UTC; the same for every row. */
+  readonly partition: string;
+  readonly rowFormat: number;
+  /** Bytes of the concatenated rows. */
+  readonly bytes: number;
+  /** SHA-256 over the concatenated rows, lower hex. */
+  readonly hash: string;
+}
+
+/**
+ * - `TORN_TAIL`: the end of a file was an interrupted write and was cut. Nothing of it had been acknowledged.
+ * - `DAMAGED`: bytes that were on disk once are not intact. The file is kept in quarantine; the other rows were saved.
+ * - `SYNC_FAILED`: the disk did not confirm a write; the rows went to a new file, or the caller was refused.
+ * - `CONFLICT`: a record id came again with other content. Stored and flagged.
+ * - `CALLBACK_FAILED`: `onSegmentClosed` threw.
+ */
+export interface LedgerAlarm {
+  readonly code: "TORN_TAIL" | "DAMAGED" | "SYNC_FAILED" | "CONFLICT" | "CALLBACK_FAILED";
+  readonly message: string;
+  /** The file in question, if any. */
+  readonly path?: string;
+  readonly cause?: unknown;
+}
+
+export interface LedgerStats {
+  /** Rows and row bytes in the segment that is being written, and waiting to be. */
+  readonly openRows: number;
+  readonly openBytes: number;
+  /** Bytes of all files in the log, waiting rows included. */
+  readonly logBytes: number;
+  /** Closed segments not yet removed. */
+  readonly segments: number;
+  /** Age of the oldest row that is not removed yet, milliseconds; 0 when there is none. */
+  readonly oldestUnexportedMs: number;
+}
+
+export interface LedgerOptions {
+  /** Data directory; created when missing. Holds `log/`, `lock/` and, after damage, `quarantine/`. */
+  readonly dir: string;
+  /** Rows of a segment, 1 to 250,000. Default 250,000. */
+  readonly maxSegmentRows?: number;
+  /** Row bytes of a segment, 256 KiB to 64 MiB. Default 64 MiB. */
+  readonly maxSegmentBytes?: number;
+  /** An open segment with rows is closed after this many milliseconds, 1 to 86,400,000. Default 1000. */
+  readonly maxSegmentAgeMs?: number;
+  /** Bytes of files waiting for export above which appends are refused with LOG_FULL. Default 8 GiB. */
+  readonly maxLogBytes?: number;
+  /** Bytes of rows waiting for the disk above which appends are refused with OVERLOADED. Default 64 MiB. */
+  readonly maxPendingBytes?: number;
+  /** Keys that the record window remembers, at least 1. Default 8,000,000 (about 192 MB when full). */
+  readonly windowKeys?: number;
+  /** The wall clock, nanoseconds since 1970. Default the system's. */
+  readonly now?: () => bigint;
+  /** Called once for each segment closed by this process; not for those found at open. */
+  readonly onSegmentClosed?: (segment: ClosedSegment) => void;
+  readonly onAlarm?: (alarm: LedgerAlarm) => void;
+  /** File operations, for tests that need a disk to fail. Default Node's. */
+  readonly io?: FileIo;
+}
