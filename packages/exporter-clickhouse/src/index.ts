@@ -1,7 +1,15 @@
-export { ClickHouseError } from "./errors.ts";
-export type { ClickHouseErrorCode } from "./errors.ts";
+export { AuditWriter } from "./audit-writer.ts";
+export type { AuditWriterOptions } from "./audit-writer.ts";
+export { SegmentShipper } from "./segment-shipper.ts";
+export type { SegmentShipperOptions, ShipperState } from "./segment-shipper.ts";
+export type { RecordKey } from "./record-keys.ts";
 export type { ClickHouseConnection } from "./connection.ts";
-export { DEFAULT_DATABASE, schemaStatements } from "./schema.ts";
+export type { Compression } from "./http.ts";
+export { applySchema, DEFAULT_DATABASE, schemaStatements } from "./schema.ts";
 export type { SchemaOptions } from "./schema.ts";
+export { EmbeddedEngine, isEmbeddedAvailable } from "./embedded/index.ts";
+export type { EmbeddedAvailability, EmbeddedConnection, EmbeddedEngineOptions, EngineExit } from "./embedded/index.ts";
 export { transposeToNative } from "./native/transpose.ts";
 export type { ColumnType } from "./native/transpose.ts";
+export { ClickHouseError } from "./errors.ts";
+export type { ClickHouseErrorCode } from "./errors.ts";

@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
+import type { ClickHouseConnection } from "./connection.ts";
 import { ClickHouseError } from "./errors.ts";
+import { ClickHouseHttp } from "./http.ts";
 
 /** How the schema is written. */
 export interface SchemaOptions {
@@ -71,6 +73,11 @@ function render(file: string, values: Readonly<Record<string, string>>): string 
   });
 }
 
+/** A checked name as it stands in SQL. */
+export function quoteName(option: string, name: string): string {
+  return quote(checkName(option, name));
+}
+
 /** Quotes only where it must, so that printed statements read as a person would write them. */
 function quote(name: string): string {
   return /^[A-Za-z_]\w*$/.test(name) ? name : `\`${name}\``;
@@ -82,4 +89,19 @@ function checkName(option: string, name: string): string {
     "INVALID_OPTION",
     `${option} ${JSON.stringify(name)}: 1 to 128 letters, digits, "_" or "-" are allowed`,
   );
+}
+
+/**
+ * Creates what is missing of database, tables and views; leaves what is there. Needs rights to create.
+ *
+ * @throws ClickHouseError
+ */
+export async function applySchema(connection: ClickHouseConnection, options: SchemaOptions = {}): Promise<void> {
+  const http = new ClickHouseHttp(connection, 120_000);
+  try {
+    const database = options.database ?? connection.database ?? DEFAULT_DATABASE;
+    for (const statement of schemaStatements({ ...options, database })) await http.command(statement);
+  } finally {
+    await http.close();
+  }
 }

@@ -26,7 +26,7 @@ export class ByteSink {
     const target = this.reserve(size);
     let at = this.length;
     if (size < NATIVE_COPY_FROM) {
-      for (let i = start; i < end; i++) target[at++] = source[i] as number;
+      for (let i = start; i < end; i++) target[at++] = source[i]!;
     } else {
       target.set(source.subarray(start, end), at);
     }
@@ -59,7 +59,7 @@ export function text(value: string): Uint8Array {
 /** `count` unsigned 32-bit numbers as the bytes of UInt64, little-endian. */
 export function uint64s(values: Uint32Array, count: number): Uint8Array {
   const pairs = new Uint32Array(count * 2);
-  for (let i = 0; i < count; i++) pairs[2 * i] = values[i] as number;
+  for (let i = 0; i < count; i++) pairs[2 * i] = values[i]!;
   return new Uint8Array(pairs.buffer);
 }
 

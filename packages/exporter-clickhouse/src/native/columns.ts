@@ -42,7 +42,7 @@ export function readVarint(source: Uint8Array, at: number): number {
 
 /** Position behind the string at `at`, its length prefix included. */
 function skipString(source: Uint8Array, at: number): number {
-  const first = source[at] as number;
+  const first = source[at]!;
   let end: number;
   if (first < 128) {
     end = at + 1 + first;
@@ -70,10 +70,10 @@ export class FixedColumn implements Column {
     const target = this.#sink.reserve(width * count);
     let to = this.#sink.length;
     for (let row = 0; row < count; row++) {
-      const at = cursors[row] as number;
+      const at = cursors[row]!;
       const end = at + width;
       if (end > source.length) throw truncated(at);
-      for (let i = at; i < end; i++) target[to++] = source[i] as number;
+      for (let i = at; i < end; i++) target[to++] = source[i]!;
       cursors[row] = end;
     }
     this.#sink.length = to;
@@ -103,7 +103,7 @@ export class StringColumn implements Column {
 
   appendTile(source: Uint8Array, cursors: Uint32Array, count: number): void {
     for (let row = 0; row < count; row++) {
-      const at = cursors[row] as number;
+      const at = cursors[row]!;
       const end = skipString(source, at);
       this.#sink.copy(source, at, end);
       cursors[row] = end;
@@ -140,7 +140,7 @@ export class LowCardinalityColumn implements Column {
     const indexes = this.#indexes;
     let to = this.#count;
     for (let row = 0; row < count; row++) {
-      const at = cursors[row] as number;
+      const at = cursors[row]!;
       const end = skipString(source, at);
       indexes[to++] = dictionary.index(source, at, end);
       cursors[row] = end;
@@ -204,7 +204,7 @@ export class ArrayColumn implements Column {
 
   appendTile(source: Uint8Array, cursors: Uint32Array, count: number): void {
     this.#reserve(count);
-    for (let row = 0; row < count; row++) cursors[row] = this.#appendOne(source, cursors[row] as number);
+    for (let row = 0; row < count; row++) cursors[row] = this.#appendOne(source, cursors[row]!);
   }
 
   appendRun(source: Uint8Array, at: number, n: number): number {

@@ -32,7 +32,7 @@ export class Dictionary {
 
   /** Number of the string in `source[start, end)`, length prefix included. */
   index(source: Uint8Array, start: number, end: number): number {
-    const guess = this.#successors[this.#previous] as number;
+    const guess = this.#successors[this.#previous]!;
     let index = guess;
     if (guess >= this.#size || !this.#equals(guess, source, start, end)) {
       index = this.#lookUp(source, start, end);
@@ -47,7 +47,7 @@ export class Dictionary {
     const mask = this.#slots.length - 1;
     let slot = hash & mask;
     for (;;) {
-      const entry = this.#slots[slot] as number;
+      const entry = this.#slots[slot]!;
       if (entry === 0) break;
       if (this.#hashes[entry - 1] === hash && this.#equals(entry - 1, source, start, end)) return entry - 1;
       slot = (slot + 1) & mask;
@@ -66,8 +66,8 @@ export class Dictionary {
   }
 
   #equals(index: number, source: Uint8Array, start: number, end: number): boolean {
-    let at = this.#starts[index] as number;
-    if ((this.#starts[index + 1] as number) - at !== end - start) return false;
+    let at = this.#starts[index]!;
+    if (this.#starts[index + 1]! - at !== end - start) return false;
     const keys = this.#sink.bytes;
     for (let i = start; i < end; i++) if (keys[at++] !== source[i]) return false;
     return true;
@@ -87,7 +87,7 @@ export class Dictionary {
     const slots = new Uint32Array(capacity * 2);
     const mask = slots.length - 1;
     for (let index = 0; index < this.#size; index++) {
-      let slot = (hashes[index] as number) & mask;
+      let slot = hashes[index]! & mask;
       while (slots[slot] !== 0) slot = (slot + 1) & mask;
       slots[slot] = index + 1;
     }
@@ -100,15 +100,11 @@ function hashBytes(source: Uint8Array, start: number, end: number): number {
   let hash = end - start;
   let i = start;
   for (; i + 4 <= end; i += 4) {
-    const word =
-      (source[i] as number) |
-      ((source[i + 1] as number) << 8) |
-      ((source[i + 2] as number) << 16) |
-      ((source[i + 3] as number) << 24);
+    const word = source[i]! | (source[i + 1]! << 8) | (source[i + 2]! << 16) | (source[i + 3]! << 24);
     hash = Math.imul(hash ^ word, 0x9e37_79b1);
     hash ^= hash >>> 15;
   }
-  for (; i < end; i++) hash = Math.imul(hash ^ (source[i] as number), 0x85eb_ca6b);
+  for (; i < end; i++) hash = Math.imul(hash ^ source[i]!, 0x85eb_ca6b);
   hash = Math.imul(hash ^ (hash >>> 16), 0x7feb_352d);
   return hash ^ (hash >>> 15);
 }

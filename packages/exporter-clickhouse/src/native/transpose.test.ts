@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Session } from "chdb";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ClickHouseError } from "../errors.ts";
 import { varint } from "./byte-sink.ts";
@@ -37,9 +37,7 @@ const pair = (a: fc.Arbitrary<Uint8Array>, b: fc.Arbitrary<Uint8Array>) =>
   fc.tuple(a, b).map((both) => Buffer.concat(both));
 const events = fc
   .array(fc.tuple(bytes(8), word, array(pair(word, string))), { maxLength: 3 })
-  .map((list) =>
-    [0, 1, 2].map((i) => Buffer.concat([varint(list.length), ...list.map((event) => event[i] as Uint8Array)])),
-  );
+  .map((list) => [0, 1, 2].map((i) => Buffer.concat([varint(list.length), ...list.map((event) => event[i]!)])));
 const row = fc
   .tuple(
     bytes(2),
@@ -57,7 +55,7 @@ const row = fc
 
 function pack(rows: readonly Uint8Array[]): { bytes: Uint8Array; offsets: Uint32Array } {
   const offsets = new Uint32Array(rows.length + 1);
-  for (const [i, one] of rows.entries()) offsets[i + 1] = (offsets[i] as number) + one.length;
+  for (const [i, one] of rows.entries()) offsets[i + 1] = offsets[i]! + one.length;
   return { bytes: Buffer.concat(rows), offsets };
 }
 
@@ -111,16 +109,22 @@ test.each([255, 256, 257, 65_535, 65_536, 65_537, 150_000])("a dictionary of %i 
   expect(Buffer.compare(back, packed.bytes)).toBe(0);
 });
 
+/** The code of the error that escapes; anything but our own error fails the test. */
+function codeOf(call: () => unknown): string {
+  try {
+    call();
+    return "none";
+  } catch (error) {
+    if (error instanceof ClickHouseError) return error.code;
+    throw error;
+  }
+}
+
 test("rows of another shape are refused, not written", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 400 }), fc.nat(400), (junk, cut) => {
       const offsets = Uint32Array.of(0, Math.min(cut, junk.length), junk.length);
-      try {
-        transposeToNative(junk, offsets, COLUMNS);
-      } catch (error) {
-        expect(error).toBeInstanceOf(ClickHouseError);
-        expect((error as ClickHouseError).code).toBe("BAD_ROWS");
-      }
+      expect(codeOf(() => transposeToNative(junk, offsets, COLUMNS))).toMatch(/^(BAD_ROWS|none)$/);
     }),
     { numRuns: 500 },
   );

@@ -62,7 +62,7 @@ export function transposeToNative(
   }
   const parts: Uint8Array[] = [varint(columns.length), varint(count)];
   for (const [i, builder] of builders.entries()) {
-    const { name, type } = columns[i] as ColumnType;
+    const { name, type } = columns[i]!;
     parts.push(text(name), text(type));
     if (count === 0) continue;
     builder.prefix(parts);

@@ -1,0 +1,197 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ClickHouseSettings } from "@clickhouse/client";
+import { COLUMNS } from "@otel-audit/ledger";
+import type { ClosedSegment } from "@otel-audit/ledger";
+import type { ClickHouseConnection } from "./connection.ts";
+import { ClickHouseError } from "./errors.ts";
+import { ClickHouseHttp } from "./http.ts";
+import type { Compression } from "./http.ts";
+import { readKeys } from "./record-keys.ts";
+import type { RecordKey } from "./record-keys.ts";
+import { DEFAULT_DATABASE, quoteName } from "./schema.ts";
+import { Transposer } from "./transposer.ts";
+
+/** How an {@link AuditWriter} writes. */
+export interface AuditWriterOptions {
+  /** Compression of the insert's body. Default: `none` to a loopback address, else `zstd`. */
+  readonly compression?: Compression;
+  /** How long one request may take, in milliseconds. Default 120,000; 1,000 to 3,600,000. */
+  readonly requestTimeoutMs?: number;
+  /** How long to wait for an earlier insert of the same segment to end, in milliseconds. Default 60,000. */
+  readonly settleTimeoutMs?: number;
+  /** Cluster whose tables `applySchema` made: inserts then wait for a quorum and counts read what it holds. */
+  readonly cluster?: string;
+}
+
+/** Inserts of one segment in one call of `writeSegment` that may answer success and yet add nothing. */
+const MAX_SILENT_LOSSES = 3;
+
+/**
+ * One segment is one block in one part: the engine's own limits, written out because a server may have others, and because
+ * a block that is split is neither atomic nor safe to repeat.
+ */
+const ONE_BLOCK: ClickHouseSettings = {
+  async_insert: 0,
+  max_insert_block_size: "1048449",
+  min_insert_block_size_rows: "1048449",
+  min_insert_block_size_bytes: "268402944",
+  max_insert_threads: "1",
+};
+
+/**
+ * Writes closed segments into `audit_events`, each exactly once.
+ *
+ * The table is the truth, not the answer to an insert: the deduplication token alone loses data when the server dies
+ * between writing the token and the part, and an answer that got lost says nothing. So the rows of
+ * (stream, first sequence … last) are counted before every insert and after it.
+ */
+export class AuditWriter {
+  readonly #http: ClickHouseHttp;
+  readonly #options: AuditWriterOptions;
+  readonly #compression: Compression;
+  readonly #database: string;
+  readonly #table: string;
+  /** Inserts already sent for a segment, by its hash: the next one needs another token. */
+  readonly #attempts = new Map<string, number>();
+  #transposer: Transposer | undefined;
+
+  constructor(connection: ClickHouseConnection, options: AuditWriterOptions = {}) {
+    const timeout = options.requestTimeoutMs ?? 120_000;
+    if (!(timeout >= 1_000 && timeout <= 3_600_000)) {
+      throw new ClickHouseError("INVALID_OPTION", `requestTimeoutMs ${timeout}: 1000 to 3600000 are allowed`);
+    }
+    this.#http = new ClickHouseHttp(connection, timeout);
+    this.#options = options;
+    this.#compression = options.compression ?? (isLoopback(connection.url) ? "none" : "zstd");
+    this.#database = quoteName("database", connection.database ?? DEFAULT_DATABASE);
+    this.#table = `${this.#database}.audit_events`;
+    this.#transposer = Transposer.acquire();
+  }
+
+  /**
+   * Resolves when the table holds every row of the segment. Calling it again, from this process or a later one, is safe at
+   * any time.
+   *
+   * @throws ClickHouseError; `PARTIAL_SEGMENT` when the table holds some or too many of the rows, which one block in one
+   *   partition cannot bring about: nothing is written then, and somebody has to look.
+   */
+  async writeSegment(segment: ClosedSegment): Promise<void> {
+    if (await this.#isStored(segment)) return;
+    await this.#waitForEarlierInserts(segment);
+    for (let loss = 0; loss < MAX_SILENT_LOSSES; loss++) {
+      // Looked at again: an earlier insert may have ended between the first look and now.
+      if (await this.#isStored(segment)) return;
+      await this.#insert(segment);
+      if (await this.#isStored(segment)) return;
+    }
+    throw new ClickHouseError(
+      "NOT_STORED",
+      `${segment.path}: ${MAX_SILENT_LOSSES} inserts were answered with success, ${this.#table} holds none of its rows`,
+    );
+  }
+
+  /**
+   * Keys of the newest records, oldest first, for the ledger's window of known records.
+   *
+   * @param limit how many at least, if there are that many. It may be more by what came in within the same minute.
+   */
+  recentKeys(limit: number): AsyncIterable<RecordKey> {
+    return readKeys(this.#http, this.#table, limit);
+  }
+
+  /** Whether the server answers and takes the credential. Does not throw. */
+  async ping(): Promise<{ success: true } | { success: false; error: ClickHouseError }> {
+    return await this.#http.ping();
+  }
+
+  async close(): Promise<void> {
+    if (this.#transposer === undefined) return;
+    this.#transposer = undefined;
+    await Transposer.release();
+    await this.#http.close();
+  }
+
+  async #isStored(segment: ClosedSegment): Promise<boolean> {
+    if (segment.count === 0) return true;
+    const last = segment.firstSequence + BigInt(segment.count) - 1n;
+    const sql =
+      `SELECT toString(count()) AS rows FROM ${this.#table} WHERE StreamId = '${checkUuid(segment.streamId)}' ` +
+      `AND Sequence BETWEEN ${segment.firstSequence} AND ${last}`;
+    const settings: ClickHouseSettings =
+      this.#options.cluster === undefined ? {} : { select_sequential_consistency: "1" };
+    const [row] = await this.#http.query<{ rows: string }>(sql, settings);
+    const rows = Number(row?.rows ?? Number.NaN);
+    if (rows === segment.count) {
+      this.#attempts.delete(segment.hash);
+      return true;
+    }
+    if (rows === 0) return false;
+    throw new ClickHouseError(
+      "PARTIAL_SEGMENT",
+      `${segment.path}: ${this.#table} holds ${rows} of its ${segment.count} rows ` +
+        `(stream ${segment.streamId}, sequence ${segment.firstSequence} to ${last})`,
+    );
+  }
+
+  async #insert(segment: ClosedSegment): Promise<void> {
+    const transposer = this.#transposer;
+    if (transposer === undefined) throw new ClickHouseError("CLOSED", "the writer was closed");
+    const block = await transposer.segment(segment.path, segment.count, segment.hash, this.#compression);
+    const attempt = this.#attempts.get(segment.hash) ?? 0;
+    this.#attempts.set(segment.hash, attempt + 1);
+    await this.#http.insertNative({
+      table: this.#table,
+      columns: COLUMNS.map(({ name }) => name),
+      block,
+      compression: this.#compression,
+      settings: {
+        ...ONE_BLOCK,
+        ...(this.#options.cluster === undefined ? {} : { insert_quorum: "auto", distributed_foreground_insert: 1 }),
+        insert_deduplicate: 1,
+        insert_deduplication_token: attempt === 0 ? segment.hash : `${segment.hash}:${attempt}`,
+      },
+      queryId: `${queryPrefix(segment)}${attempt}-${randomUUID()}`,
+    });
+  }
+
+  /** An insert whose connection broke may still be running, also one of a process that is gone. */
+  async #waitForEarlierInserts(segment: ClosedSegment): Promise<void> {
+    const { cluster, settleTimeoutMs = 60_000 } = this.#options;
+    const processes =
+      cluster === undefined
+        ? "system.processes"
+        : `clusterAllReplicas(${quoteName("cluster", cluster)}, system.processes)`;
+    // The engine may have wrapped the insert into a query of its own, under its own id: the token is in the text then.
+    const sql =
+      `SELECT toString(count()) AS running FROM ${processes} WHERE query_kind = 'Insert' ` +
+      `AND (startsWith(query_id, '${queryPrefix(segment)}') OR position(query, '${segment.hash}') > 0)`;
+    const deadline = Date.now() + settleTimeoutMs;
+    for (let pause = 50; ; pause = Math.min(pause * 2, 1_000)) {
+      const [row] = await this.#http.query<{ running: string }>(sql);
+      if (row?.running === "0") return;
+      if (Date.now() > deadline) {
+        throw new ClickHouseError(
+          "OVERLOADED",
+          `${segment.path}: an earlier insert of it is still running after ${settleTimeoutMs} ms`,
+        );
+      }
+      await sleep(pause);
+    }
+  }
+}
+
+function queryPrefix(segment: ClosedSegment): string {
+  return `otel-audit-${segment.hash}-`;
+}
+
+/** The id goes into SQL text; it comes from a file name. */
+function checkUuid(id: string): string {
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) return id;
+  throw new ClickHouseError("INVALID_OPTION", `streamId ${JSON.stringify(id)}: not a UUID`);
+}
+
+export function isLoopback(url: string): boolean {
+  const host = new URL(url).hostname;
+  return host === "localhost" || host === "[::1]" || host.startsWith("127.");
+}

@@ -1,0 +1,136 @@
+import { Readable } from "node:stream";
+import { createClient, ClickHouseError as ServerError } from "@clickhouse/client";
+import type { ClickHouseClient, ClickHouseSettings } from "@clickhouse/client";
+import type { ClickHouseConnection } from "./connection.ts";
+import { ClickHouseError } from "./errors.ts";
+import type { ClickHouseErrorCode } from "./errors.ts";
+
+/** How the body of an insert is compressed. */
+export type Compression = "none" | "gzip" | "zstd";
+
+/** One INSERT of a ready Native block. */
+export interface NativeInsert {
+  /** Database and table, quoted. */
+  readonly table: string;
+  readonly columns: readonly string[];
+  /** One Native block, already compressed as `compression` says. */
+  readonly block: Uint8Array;
+  readonly compression: Compression;
+  readonly settings: ClickHouseSettings;
+  readonly queryId: string;
+}
+
+const AUTHENTICATION = new Set([192, 193, 194, 497, 516]);
+const SCHEMA = new Set([8, 10, 16, 36, 44, 47, 50, 53, 60, 81]);
+/** Limits, replicas, Keeper, disk, cancellation: all of them pass. */
+const OVERLOADED = new Set([
+  159, 160, 164, 202, 209, 210, 216, 225, 236, 241, 242, 243, 244, 252, 254, 255, 279, 285, 286, 289, 305, 319, 335,
+  364, 369, 394, 415, 425, 439, 473, 519, 529, 593, 677, 692, 700, 733, 745, 999,
+]);
+
+/** ClickHouse's HTTP interface, with this package's errors. */
+export class ClickHouseHttp {
+  readonly #client: ClickHouseClient;
+  readonly #url: string;
+
+  /** @param requestTimeoutMs how long a request may take. */
+  constructor(connection: ClickHouseConnection, requestTimeoutMs: number) {
+    this.#url = connection.url;
+    try {
+      this.#client = createClient({
+        url: connection.url,
+        username: connection.username ?? "default",
+        password: connection.password ?? "",
+        request_timeout: requestTimeoutMs,
+        max_open_connections: 4,
+        application: "otel-audit",
+        log: { level: 127 },
+      });
+    } catch (cause) {
+      throw new ClickHouseError("INVALID_OPTION", `url ${JSON.stringify(connection.url)}: not an HTTP address`, {
+        cause,
+      });
+    }
+  }
+
+  /** Rows of a SELECT, as JSON objects. 64-bit integers come as strings. */
+  async query<T>(sql: string, settings: ClickHouseSettings = {}): Promise<T[]> {
+    return await this.#guard(async () => {
+      const result = await this.#client.query({ query: sql, format: "JSONEachRow", clickhouse_settings: settings });
+      return await result.json<T>();
+    });
+  }
+
+  async command(sql: string): Promise<void> {
+    await this.#guard(async () => {
+      await this.#client.command({ query: sql });
+    });
+  }
+
+  /** The bytes of a SELECT that names its own FORMAT. */
+  async *bytes(sql: string): AsyncIterable<Uint8Array> {
+    const { stream } = await this.#guard(() => this.#client.exec({ query: sql }));
+    try {
+      // Without an encoding set, a Readable gives Buffers only.
+      for await (const chunk of stream) if (chunk instanceof Uint8Array) yield chunk;
+    } catch (cause) {
+      throw toClickHouseError(cause, this.#url);
+    }
+  }
+
+  async insertNative(insert: NativeInsert): Promise<void> {
+    const headers = insert.compression === "none" ? {} : { "Content-Encoding": insert.compression };
+    await this.#guard(async () => {
+      const { stream } = await this.#client.exec({
+        query: `INSERT INTO ${insert.table} (${insert.columns.map((name) => `\`${name}\``).join(", ")}) FORMAT Native`,
+        values: Readable.from([insert.block], { objectMode: false }),
+        http_headers: headers,
+        clickhouse_settings: insert.settings,
+        query_id: insert.queryId,
+      });
+      // An answer that breaks off is not an answer.
+      for await (const chunk of stream) void chunk;
+    });
+  }
+
+  async ping(): Promise<{ success: true } | { success: false; error: ClickHouseError }> {
+    const result = await this.#client.ping({ select: true });
+    return result.success ? { success: true } : { success: false, error: toClickHouseError(result.error, this.#url) };
+  }
+
+  async close(): Promise<void> {
+    await this.#client.close();
+  }
+
+  async #guard<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (cause) {
+      throw toClickHouseError(cause, this.#url);
+    }
+  }
+}
+
+/** What the client threw, as this package's error. */
+export function toClickHouseError(cause: unknown, url: string): ClickHouseError {
+  if (cause instanceof ClickHouseError) return cause;
+  if (cause instanceof ServerError) {
+    const serverCode = Number(cause.code);
+    const message = `ClickHouse at ${url}: ${cause.type ?? "error"} (${cause.code}): ${cause.message}`;
+    return new ClickHouseError(classify(serverCode), message, { cause, serverCode });
+  }
+  const message = cause instanceof Error ? describe(cause) : String(cause);
+  return new ClickHouseError("CONNECTION", `ClickHouse at ${url}: ${message}`, { cause });
+}
+
+function classify(serverCode: number): ClickHouseErrorCode {
+  if (AUTHENTICATION.has(serverCode)) return "AUTHENTICATION";
+  if (SCHEMA.has(serverCode)) return "SCHEMA";
+  return OVERLOADED.has(serverCode) ? "OVERLOADED" : "SERVER";
+}
+
+/** Connection errors to several addresses come as an AggregateError without a message. */
+function describe(error: Error): string {
+  if (error.message !== "") return error.message;
+  return "code" in error && typeof error.code === "string" ? error.code : error.name;
+}
