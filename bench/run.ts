@@ -1,0 +1,24 @@
+// `npm run bench [name…]`: every figure beside its peer, each in a process of its own.
+import { spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { basename } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const folder = fileURLToPath(new URL(".", import.meta.url));
+const names = readdirSync(folder)
+  .filter((file) => file.endsWith(".ts") && file !== "run.ts")
+  .map((file) => basename(file, ".ts"));
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !names.includes(name));
+if (unknown.length > 0) {
+  process.stderr.write(`bench: unknown: ${unknown.join(", ")}; there are ${names.join(", ")}\n`);
+  process.exit(2);
+}
+
+let failed = false;
+for (const name of wanted.length > 0 ? wanted : names) {
+  process.stdout.write(`\n== ${name}\n`);
+  const { status } = spawnSync(process.execPath, [`${folder}${name}.ts`], { stdio: ["ignore", "inherit", "inherit"] });
+  failed ||= status !== 0;
+}
+process.exit(failed ? 1 : 0);

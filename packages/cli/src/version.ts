@@ -1,0 +1,6 @@
+import { createRequire } from "node:module";
+
+const manifest: unknown = createRequire(import.meta.url)("../package.json");
+
+/** The version of the command. */
+export const VERSION = (manifest as { version: string }).version;

@@ -1,0 +1,151 @@
+import { LineCounter, parseDocument } from "yaml";
+import { z } from "zod";
+import { configError, CollectorError } from "../errors.ts";
+import { factories, type ComponentKind } from "../components.ts";
+import { listenAddress } from "./address.ts";
+import { expandEnv } from "./env.ts";
+
+const SECTIONS = { receivers: "receiver", processors: "processor", exporters: "exporter", connectors: "connector", extensions: "extension" } as const;
+type Section = keyof typeof SECTIONS;
+
+const componentIds = z.array(z.string()).default([]);
+const componentMap = z.record(z.string(), z.unknown()).nullish().transform((map) => map ?? {});
+
+const documentSchema = z.strictObject({
+  receivers: componentMap,
+  processors: componentMap,
+  exporters: componentMap,
+  connectors: componentMap,
+  extensions: componentMap,
+  service: z.strictObject({
+    extensions: componentIds,
+    pipelines: z.record(
+      z.string(),
+      z.strictObject({ receivers: componentIds, processors: componentIds, exporters: componentIds }),
+    ),
+    telemetry: z
+      .strictObject({
+        metrics: z.strictObject({ address: listenAddress.optional() }).prefault({}),
+        logs: z.strictObject({ level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info") }).prefault({}),
+      })
+      .prefault({}),
+  }),
+});
+
+export type ServiceConfig = z.output<typeof documentSchema>["service"];
+
+/** A validated configuration: every component's part has its defaults, every reference has something to refer to. */
+export interface CollectorConfig extends Readonly<Record<Section, ReadonlyMap<string, unknown>>> {
+  readonly service: ServiceConfig;
+}
+
+/**
+ * Parses and validates a configuration in otelcol's YAML.
+ *
+ * @param text the YAML; `${env:NAME:-default}` is expanded from `options.env` (default: the environment of the process)
+ * @throws CollectorError `INVALID_CONFIG` with the YAML path (or file, line and column) and the offending value
+ */
+export function parseConfig(
+  text: string,
+  options: { file?: string; env?: Readonly<Record<string, string | undefined>> } = {},
+): CollectorConfig {
+  const document = expandEnv(parseYaml(text, options.file ?? "configuration"), options.env ?? process.env);
+  const parsed = documentSchema.safeParse(document ?? {});
+  if (!parsed.success) throw fromZod(parsed.error, [], document);
+  const sections = Object.fromEntries(
+    Object.entries(SECTIONS).map(([section, kind]) => [section, parseComponents(section, kind, parsed.data[section as Section])]),
+  ) as Record<Section, ReadonlyMap<string, unknown>>;
+  const config: CollectorConfig = { ...sections, service: parsed.data.service };
+  checkReferences(config);
+  return config;
+}
+
+/** `otlp/internal` is a component of type `otlp`. */
+export function componentType(id: string): string {
+  return id.split("/", 1)[0]!;
+}
+
+function parseYaml(text: string, file: string): unknown {
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, { lineCounter, uniqueKeys: true });
+  const error = document.errors[0];
+  if (error) {
+    const { line, col } = lineCounter.linePos(error.pos[0]);
+    throw new CollectorError("INVALID_CONFIG", `${file}:${line}:${col}: ${error.message.split("\n", 1)[0]}`, { cause: error });
+  }
+  return document.toJS({ maxAliasCount: 100 });
+}
+
+function parseComponents(section: string, kind: ComponentKind, configs: Record<string, unknown>): ReadonlyMap<string, unknown> {
+  const result = new Map<string, unknown>();
+  for (const [id, value] of Object.entries(configs)) {
+    const known = factories(kind);
+    const factory = known.get(componentType(id));
+    if (!factory) {
+      throw configError([section], `unknown type: "${componentType(id)}" for id: "${id}" (valid values: [${[...known.keys()].join(" ")}])`);
+    }
+    const parsed = factory.schema.safeParse(value ?? {});
+    if (!parsed.success) throw fromZod(parsed.error, [section, id], value);
+    result.set(id, parsed.data);
+  }
+  return result;
+}
+
+function fromZod(error: z.ZodError, prefix: readonly PropertyKey[], value: unknown): CollectorError {
+  const issue = error.issues[0]!;
+  const path = [...prefix, ...issue.path];
+  if (issue.code === "unrecognized_keys") return configError(path, `has invalid keys: ${issue.keys.join(", ")}`);
+  if (issue.code === "custom") return configError(path, issue.message);
+  const found = issue.path.reduce<unknown>(
+    (node, key) => (typeof node === "object" && node !== null ? (node as Record<PropertyKey, unknown>)[key] : undefined),
+    value,
+  );
+  return configError(path, `${issue.message}${found === undefined ? "" : `, not ${JSON.stringify(found)}`}`);
+}
+
+function checkReferences(config: CollectorConfig): void {
+  const { service } = config;
+  for (const id of service.extensions) {
+    if (!config.extensions.has(id)) throw configError(["service", "extensions"], `references extension "${id}" which is not configured`);
+  }
+  if (Object.keys(service.pipelines).length === 0) throw configError(["service", "pipelines"], "must have at least one pipeline");
+  for (const [name, pipeline] of Object.entries(service.pipelines)) checkPipeline(config, name, pipeline);
+  for (const [id, connectorConfig] of config.connectors) checkConnector(config, id, connectorConfig);
+}
+
+function checkPipeline(config: CollectorConfig, name: string, pipeline: ServiceConfig["pipelines"][string]): void {
+  const path = ["service", "pipelines", name];
+  if (componentType(name) !== "traces") {
+    throw configError(path, `unknown signal "${componentType(name)}"; this collector has pipelines for traces (traces, traces/name)`);
+  }
+  if (pipeline.receivers.length === 0) throw configError(path, "must have at least one receiver");
+  if (pipeline.exporters.length === 0) throw configError(path, "must have at least one exporter");
+  const references: [string, readonly string[], ...ReadonlyMap<string, unknown>[]][] = [
+    ["receiver", pipeline.receivers, config.receivers, config.connectors],
+    ["processor", pipeline.processors, config.processors],
+    ["exporter", pipeline.exporters, config.exporters, config.connectors],
+  ];
+  for (const [what, ids, ...where] of references) {
+    for (const id of ids) {
+      if (!where.some((map) => map.has(id))) throw configError(path, `references ${what} "${id}" which is not configured`);
+    }
+    const repeated = ids.find((id, i) => ids.indexOf(id) !== i);
+    if (repeated !== undefined) throw configError(path, `references ${what} "${repeated}" multiple times`);
+  }
+}
+
+function checkConnector(config: CollectorConfig, id: string, connectorConfig: unknown): void {
+  const pipelines = Object.entries(config.service.pipelines);
+  const into = pipelines.filter(([, pipeline]) => pipeline.exporters.includes(id));
+  const outOf = pipelines.filter(([, pipeline]) => pipeline.receivers.includes(id)).map(([name]) => name);
+  if (into.length === 0 && outOf.length === 0) return;
+  if (into.length === 0) throw configError(["connectors", id], "is used as receiver but is not used as exporter in any pipeline");
+  const factory = factories("connector").get(componentType(id))!;
+  const named = factory.pipelines(connectorConfig);
+  for (const name of named) {
+    if (!outOf.includes(name)) throw configError(["connectors", id], `routes to pipeline "${name}", which does not have "${id}" as a receiver`);
+  }
+  for (const name of outOf) {
+    if (!named.includes(name)) throw configError(["service", "pipelines", name], `has connector "${id}" as a receiver, which does not route to it`);
+  }
+}

@@ -1,0 +1,11 @@
+import type { ConnectorFactory } from "../../component.ts";
+import { auditRouterConfig, type AuditRouterConfig } from "./config.ts";
+import { AuditRouter } from "./router.ts";
+
+export const auditRouterFactory: ConnectorFactory<AuditRouterConfig> = {
+  kind: "connector",
+  type: "audit_router",
+  schema: auditRouterConfig,
+  pipelines: (config) => [...new Set([...config.audit, ...config.debug])],
+  create: (config, next, context) => new AuditRouter(config, next, context),
+};

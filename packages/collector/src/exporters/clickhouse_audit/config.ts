@@ -1,0 +1,32 @@
+import { z } from "zod";
+import { ONE_DESTINATION, destinationShape, oneDestination } from "../destination.ts";
+
+const MIB = 1024 * 1024;
+
+export const clickhouseAuditConfig = z
+  .strictObject({
+    ...destinationShape,
+    /** A segment is one insert. ClickHouse splits a block above 1,048,449 rows or 268 MB, which would break "once". */
+    segment: z
+      .strictObject({
+        max_rows: z.number().int().min(1).max(250_000).default(250_000),
+        max_bytes: z.number().int().min(4_096).max(64 * MIB).default(64 * MIB),
+        /** Milliseconds after which a segment with records is closed and inserted: how old the newest row of the table is. */
+        max_age: z.number().int().min(10).max(3_600_000).default(1_000),
+      })
+      .prefault({}),
+    log: z
+      .strictObject({
+        /** Bytes of records that wait on disk for ClickHouse; beyond it requests are refused with 503. */
+        max_bytes: z.number().int().min(MIB).default(16 * 1024 * MIB),
+        /** Bytes of records that wait in memory for the disk; beyond it requests are refused with 503. */
+        max_pending_bytes: z.number().int().min(MIB).default(256 * MIB),
+      })
+      .prefault({}),
+    /** Record keys remembered to find repetitions; 16 bytes each. */
+    window: z.number().int().min(1).max(100_000_000).default(8_000_000),
+    /** Milliseconds that a shutdown waits for ClickHouse; what is not inserted by then stays in the log for the next start. */
+    shutdown_timeout: z.number().int().min(0).max(600_000).default(10_000),
+  })
+  .refine(oneDestination, ONE_DESTINATION);
+export type ClickhouseAuditConfig = z.output<typeof clickhouseAuditConfig>;

@@ -1,0 +1,117 @@
+import { AuditWriter, SegmentShipper, applySchema } from "@otel-audit/exporter-clickhouse";
+import { Ledger, type CollectorFacts } from "@otel-audit/ledger";
+import { SPAN_AUDIT } from "@otel-audit/otlp";
+import type { CreateContext, Exporter, Rejection, TraceBatch } from "../../component.ts";
+import { resolveConnection } from "../destination.ts";
+import type { ClickhouseAuditConfig } from "./config.ts";
+
+/** What is known about a sender when no audit processor said more: it asserts who it is. */
+const ASSERTED: CollectorFacts = { provenance: "asserted", principal: "", tenantId: "" };
+
+/** Audit spans into the ledger (acknowledged when they are on disk) and from there, segment by segment, into ClickHouse. */
+export class ClickhouseAuditExporter implements Exporter {
+  readonly #config: ClickhouseAuditConfig;
+  readonly #context: CreateContext;
+  #ledger: Ledger | undefined;
+  #writer: AuditWriter | undefined;
+  #shipper: SegmentShipper | undefined;
+
+  constructor(config: ClickhouseAuditConfig, context: CreateContext) {
+    this.#config = config;
+    this.#context = context;
+  }
+
+  async start(): Promise<void> {
+    const { log, health, id } = this.#context;
+    const connection = resolveConnection(this.#config, this.#context);
+    this.#writer = new AuditWriter(connection);
+    this.#ledger = await this.#openLedger();
+    await this.#prepareTables(this.#writer, this.#ledger);
+    this.#shipper = new SegmentShipper({
+      ledger: this.#ledger,
+      writer: this.#writer,
+      onState: (state) => {
+        health.set(id, state.healthy ? undefined : state.reason);
+        if (state.healthy) log.info("segments reach ClickHouse again");
+        else log.error({ reason: state.reason }, "segments wait on disk");
+      },
+    });
+    this.#shipper.start();
+    this.#observe(this.#ledger);
+  }
+
+  async consume({ index, facts }: TraceBatch): Promise<readonly Rejection[]> {
+    const { telemetry, id } = this.#context;
+    const labels = { exporter: id };
+    try {
+      const result = await this.#ledger!.append(index, SPAN_AUDIT, facts ?? ASSERTED);
+      telemetry.records.inc(labels, result.accepted);
+      if (result.duplicates > 0) telemetry.duplicates.inc(labels, result.duplicates);
+      if (result.conflicts > 0) telemetry.conflicts.inc(labels, result.conflicts);
+      return result.rejected.map(({ reason }) => ({ spans: 1, reason }));
+    } catch (error) {
+      telemetry.refusedRecords.inc(labels, index.auditCount);
+      throw error;
+    }
+  }
+
+  async drain(timeoutMs: number): Promise<boolean> {
+    if (!this.#shipper) return true;
+    await this.#ledger?.rotate();
+    return this.#shipper.drain(timeoutMs);
+  }
+
+  async shutdown(): Promise<void> {
+    const ledger = this.#ledger;
+    this.#ledger = undefined;
+    if (!ledger) return;
+    await ledger.rotate().catch((error: unknown) => this.#context.log.error({ err: error }, "the open segment could not be closed"));
+    const drained = await this.#shipper?.drain(this.#config.shutdown_timeout);
+    if (drained === false) this.#context.log.warn("records wait in the log for the next start: ClickHouse did not take them in time");
+    await this.#shipper?.stop();
+    await this.#writer?.close();
+    await ledger.close();
+  }
+
+  #openLedger(): Promise<Ledger> {
+    const { dataDir, log } = this.#context;
+    const { segment, log: logLimits, window } = this.#config;
+    return Ledger.open({
+      dir: dataDir,
+      maxSegmentRows: segment.max_rows,
+      maxSegmentBytes: segment.max_bytes,
+      maxSegmentAgeMs: segment.max_age,
+      maxLogBytes: logLimits.max_bytes,
+      maxPendingBytes: logLimits.max_pending_bytes,
+      windowKeys: window,
+      onAlarm: (alarm) => log.error({ alarm }, "ledger alarm"),
+    });
+  }
+
+  /** A ClickHouse that is away must not keep records from being taken: the log is enough to start. */
+  async #prepareTables(writer: AuditWriter, ledger: Ledger): Promise<void> {
+    try {
+      if (this.#config.endpoint !== undefined && this.#config.create_schema) {
+        await applySchema(resolveConnection(this.#config, this.#context)());
+      }
+      for await (const key of writer.recentKeys(this.#config.window)) {
+        ledger.window.remember(key.principal, key.recordId, key.contentHash);
+      }
+    } catch (error) {
+      this.#context.log.warn({ err: error }, "ClickHouse does not answer yet; repetitions of records older than the log may be stored again");
+    }
+  }
+
+  #observe(ledger: Ledger): void {
+    const { telemetry, id } = this.#context;
+    const labels = { exporter: id };
+    telemetry.observe("otel_audit_log_bytes", "Bytes of records in the log", () => ledger.stats().logBytes, labels);
+    telemetry.observe("otel_audit_segment_backlog", "Closed segments that are not in ClickHouse yet", () => ledger.stats().segments, labels);
+    telemetry.observe(
+      "otel_audit_oldest_unexported_seconds",
+      "Age of the oldest record that is not in ClickHouse yet",
+      () => ledger.stats().oldestUnexportedMs / 1000,
+      labels,
+    );
+  }
+}

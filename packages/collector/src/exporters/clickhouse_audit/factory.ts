@@ -1,0 +1,10 @@
+import type { ExporterFactory } from "../../component.ts";
+import { clickhouseAuditConfig, type ClickhouseAuditConfig } from "./config.ts";
+import { ClickhouseAuditExporter } from "./exporter.ts";
+
+export const clickhouseAuditFactory: ExporterFactory<ClickhouseAuditConfig> = {
+  kind: "exporter",
+  type: "clickhouse_audit",
+  schema: clickhouseAuditConfig,
+  create: (config, context) => new ClickhouseAuditExporter(config, context),
+};

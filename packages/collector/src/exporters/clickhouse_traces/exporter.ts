@@ -1,0 +1,49 @@
+import { TracesWriter, applySchema } from "@otel-audit/exporter-clickhouse";
+import type { CreateContext, Exporter, Rejection, TraceBatch } from "../../component.ts";
+import { DebugQueue } from "../debug-queue.ts";
+import { resolveConnection } from "../destination.ts";
+import type { ClickhouseTracesConfig } from "./config.ts";
+
+const RETRY = { initialMs: 500, maxMs: 30_000, maxElapsedMs: 300_000 };
+
+/** Debug spans into `otel_traces`, with the columns and values of the contrib exporter. Bounded; may drop, counted. */
+export class ClickhouseTracesExporter implements Exporter {
+  readonly #config: ClickhouseTracesConfig;
+  readonly #context: CreateContext;
+  readonly #queue: DebugQueue;
+  #writer: TracesWriter | undefined;
+
+  constructor(config: ClickhouseTracesConfig, context: CreateContext) {
+    this.#config = config;
+    this.#context = context;
+    const { queue_size: requests, max_bytes: bytes } = config.sending_queue;
+    this.#queue = new DebugQueue({ requests, bytes, consumers: 1 }, RETRY, context, async (request) => {
+      await this.#writer!.insert(request);
+    });
+  }
+
+  async start(): Promise<void> {
+    const connection = resolveConnection(this.#config, this.#context);
+    this.#writer = new TracesWriter(connection);
+    if (this.#config.endpoint === undefined || !this.#config.create_schema) return;
+    try {
+      await applySchema(connection());
+    } catch (error) {
+      this.#context.log.warn({ err: error }, "the schema could not be applied; inserts will be tried all the same");
+    }
+  }
+
+  async consume(batch: TraceBatch): Promise<readonly Rejection[]> {
+    this.#queue.put(batch);
+    return [];
+  }
+
+  drain(timeoutMs: number): Promise<boolean> {
+    return this.#queue.drain(timeoutMs);
+  }
+
+  async shutdown(): Promise<void> {
+    await this.#queue.close();
+    await this.#writer?.close();
+  }
+}

@@ -1,0 +1,45 @@
+import type { ClickHouseConnection } from "@otel-audit/exporter-clickhouse";
+import { z } from "zod";
+import type { CreateContext } from "../component.ts";
+import { configError } from "../errors.ts";
+import { ClickhouseEmbedded } from "../extensions/clickhouse_embedded/engine.ts";
+
+/** Where a ClickHouse exporter writes: the embedded engine of this service, or a server. */
+export const destinationShape = {
+  /** Id of a `clickhouse_embedded` extension. */
+  engine: z.string().min(1).optional(),
+  /** URL of a ClickHouse server's HTTP interface. */
+  endpoint: z.url({ protocol: /^https?$/ }).optional(),
+  username: z.string().optional(),
+  password: z.string().optional(),
+  /** Of the tables; letters, digits and underscores. */
+  database: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,62}$/).default("otel_audit"),
+  /** Create what is missing at start; false where the schema is applied by somebody with more rights (`otel-audit schema print`). */
+  create_schema: z.boolean().default(true),
+};
+
+export type DestinationConfig = z.output<z.ZodObject<typeof destinationShape>>;
+
+/** Exactly one of `engine` and `endpoint`. */
+export function oneDestination(config: { engine?: string | undefined; endpoint?: string | undefined }): boolean {
+  return (config.engine === undefined) !== (config.endpoint === undefined);
+}
+export const ONE_DESTINATION = "needs exactly one of engine (the id of a clickhouse_embedded extension) and endpoint (the URL of a ClickHouse server)";
+
+/** A connection at the time of asking: an embedded engine that was restarted has new credentials. */
+export function resolveConnection(config: DestinationConfig, context: CreateContext): () => ClickHouseConnection {
+  if (config.endpoint !== undefined) {
+    const server: ClickHouseConnection = {
+      url: config.endpoint,
+      database: config.database,
+      ...(config.username !== undefined && { username: config.username }),
+      ...(config.password !== undefined && { password: config.password }),
+    };
+    return () => server;
+  }
+  const engine = context.extension(config.engine!);
+  if (!(engine instanceof ClickhouseEmbedded)) {
+    throw configError(["exporters", context.id, "engine"], `references "${config.engine}", which is not a clickhouse_embedded extension listed under service::extensions`);
+  }
+  return () => engine.connection;
+}

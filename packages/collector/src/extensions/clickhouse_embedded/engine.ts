@@ -1,0 +1,81 @@
+import { EmbeddedEngine, type ClickHouseConnection } from "@otel-audit/exporter-clickhouse";
+import { scheduler } from "node:timers/promises";
+import type { Component, CreateContext } from "../../component.ts";
+import { offsetPort } from "../../config/address.ts";
+import { CollectorError } from "../../errors.ts";
+import type { ClickhouseEmbeddedConfig } from "./config.ts";
+
+const FIRST_RESTART_MS = 200;
+const MAX_RESTART_MS = 30_000;
+
+/** ClickHouse in a child process on the collector's data directory; started again when it dies. */
+export class ClickhouseEmbedded implements Component {
+  #engine: EmbeddedEngine | undefined;
+  #stopped = false;
+  #restarting: Promise<void> | undefined;
+  readonly #abort = new AbortController();
+  readonly #config: ClickhouseEmbeddedConfig;
+  readonly #context: CreateContext;
+
+  constructor(config: ClickhouseEmbeddedConfig, context: CreateContext) {
+    this.#config = config;
+    this.#context = context;
+  }
+
+  /** `http://host:port` of the SQL interface, after `start`. */
+  get endpoint(): string | undefined {
+    return this.#engine?.url;
+  }
+
+  /** Process id of the engine, for those who want to see it fail. */
+  get pid(): number | undefined {
+    return this.#engine?.pid;
+  }
+
+  /** The writer's connection. @throws CollectorError `UNAVAILABLE` while the engine is down */
+  get connection(): ClickHouseConnection {
+    if (!this.#engine) throw new CollectorError("UNAVAILABLE", "the embedded engine is not running");
+    return this.#engine.writer;
+  }
+
+  async start(): Promise<void> {
+    const { host, port } = offsetPort(this.#config.endpoint, this.#context.portOffset);
+    const engine = await EmbeddedEngine.start({
+      dataDir: this.#context.dataDir,
+      host,
+      port,
+      ...(this.#config.reader_token !== undefined && { token: this.#config.reader_token }),
+      log: (line) => this.#context.log.info({ component: this.#context.id }, line),
+    });
+    if (this.#stopped) return engine.stop();
+    this.#engine = engine;
+    engine.onExit(() => {
+      this.#engine = undefined;
+      if (!this.#stopped) this.#restarting = this.#restart();
+    });
+  }
+
+  async shutdown(): Promise<void> {
+    this.#stopped = true;
+    this.#abort.abort();
+    await this.#restarting;
+    await this.#engine?.stop();
+  }
+
+  async #restart(): Promise<void> {
+    const { health, log, id } = this.#context;
+    health.set(id, "the embedded engine died and is being started again");
+    for (let wait = FIRST_RESTART_MS; !this.#stopped; wait = Math.min(wait * 2, MAX_RESTART_MS)) {
+      await scheduler.wait(wait, { signal: this.#abort.signal }).catch(() => {});
+      if (this.#stopped) return;
+      try {
+        await this.start();
+        health.set(id, undefined);
+        log.info("the embedded engine runs again");
+        return;
+      } catch (error) {
+        log.error({ err: error }, "the embedded engine could not be started again");
+      }
+    }
+  }
+}

@@ -1,0 +1,10 @@
+import type { ExtensionFactory } from "../../component.ts";
+import { clickhouseEmbeddedConfig, type ClickhouseEmbeddedConfig } from "./config.ts";
+import { ClickhouseEmbedded } from "./engine.ts";
+
+export const clickhouseEmbeddedFactory: ExtensionFactory<ClickhouseEmbeddedConfig> = {
+  kind: "extension",
+  type: "clickhouse_embedded",
+  schema: clickhouseEmbeddedConfig,
+  create: (config, context) => new ClickhouseEmbedded(config, context),
+};

@@ -1,0 +1,10 @@
+import type { ExtensionFactory } from "../../component.ts";
+import { healthCheckConfig, type HealthCheckConfig } from "./config.ts";
+import { HealthCheck } from "./health-check.ts";
+
+export const healthCheckFactory: ExtensionFactory<HealthCheckConfig> = {
+  kind: "extension",
+  type: "health_check",
+  schema: healthCheckConfig,
+  create: (config, context) => new HealthCheck(config, context),
+};

@@ -1,0 +1,74 @@
+import { encodeSpan, frameSpans } from "@otel-audit/otlp";
+import type { Policy } from "@otel-audit/policy";
+import {
+  ATTR_AUDIT_ACTION,
+  ATTR_AUDIT_ACTOR_ID,
+  ATTR_AUDIT_ACTOR_TYPE,
+  ATTR_AUDIT_EVENT_NAME,
+  ATTR_AUDIT_OUTCOME,
+  ATTR_AUDIT_POLICY_DECISION,
+  ATTR_AUDIT_POLICY_DOCUMENT,
+  ATTR_AUDIT_POLICY_ENFORCEMENT,
+  ATTR_AUDIT_POLICY_ID,
+  ATTR_AUDIT_POLICY_MODE,
+  ATTR_AUDIT_POLICY_VERSION,
+  ATTR_AUDIT_RECORD_ID,
+  ATTR_AUDIT_RECORD_ORIGIN,
+  ATTR_AUDIT_SCHEMA_VERSION,
+  ATTR_SERVICE_NAME,
+  AUDIT_ACTION_VALUE_UPDATE,
+  AUDIT_ACTOR_TYPE_VALUE_SYSTEM,
+  AUDIT_OUTCOME_VALUE_SUCCESS,
+  AUDIT_POLICY_DECISION_VALUE_ALLOW,
+  AUDIT_POLICY_ENFORCEMENT_VALUE_OBSERVED,
+  AUDIT_RECORD_ORIGIN_VALUE_EFFECT,
+  EVENT_AUDIT_BYPASS,
+  EVENT_POLICY_LOADED,
+  EVENT_PROCESS_START,
+  EVENT_PROCESS_SUMMARY,
+  EVENT_REVIEW_DECIDED,
+  EVENT_REVIEW_REQUESTED,
+  SCHEMA_VERSION,
+} from "@otel-audit/semantic-conventions";
+import { randomBytes, randomUUID } from "node:crypto";
+import { VERSION } from "../../service/version.ts";
+
+/** Records about the audit itself: no protected action, so nothing for a policy to judge. */
+export const CONTROL_EVENTS: ReadonlySet<string> = new Set([
+  EVENT_POLICY_LOADED,
+  EVENT_PROCESS_START,
+  EVENT_PROCESS_SUMMARY,
+  EVENT_AUDIT_BYPASS,
+  EVENT_REVIEW_REQUESTED,
+  EVENT_REVIEW_DECIDED,
+]);
+
+/** The collector's policy as a record of its own, so that the hash in every verdict has its text in the same table. */
+export function policyLoaded(policy: Policy): Uint8Array {
+  const now = BigInt(Date.now()) * 1_000_000n;
+  const span = encodeSpan({
+    traceId: randomBytes(16).toString("hex"),
+    spanId: randomBytes(8).toString("hex"),
+    name: EVENT_POLICY_LOADED,
+    kind: 1,
+    startTimeUnixNano: now,
+    endTimeUnixNano: now,
+    attributes: {
+      [ATTR_AUDIT_EVENT_NAME]: EVENT_POLICY_LOADED,
+      [ATTR_AUDIT_ACTION]: AUDIT_ACTION_VALUE_UPDATE,
+      [ATTR_AUDIT_OUTCOME]: AUDIT_OUTCOME_VALUE_SUCCESS,
+      [ATTR_AUDIT_ACTOR_ID]: "otel-audit-collector",
+      [ATTR_AUDIT_ACTOR_TYPE]: AUDIT_ACTOR_TYPE_VALUE_SYSTEM,
+      [ATTR_AUDIT_POLICY_DECISION]: AUDIT_POLICY_DECISION_VALUE_ALLOW,
+      [ATTR_AUDIT_POLICY_ENFORCEMENT]: AUDIT_POLICY_ENFORCEMENT_VALUE_OBSERVED,
+      [ATTR_AUDIT_POLICY_ID]: policy.id,
+      [ATTR_AUDIT_POLICY_VERSION]: policy.version,
+      [ATTR_AUDIT_POLICY_MODE]: policy.mode,
+      [ATTR_AUDIT_POLICY_DOCUMENT]: policy.text,
+      [ATTR_AUDIT_RECORD_ID]: randomUUID(),
+      [ATTR_AUDIT_RECORD_ORIGIN]: AUDIT_RECORD_ORIGIN_VALUE_EFFECT,
+      [ATTR_AUDIT_SCHEMA_VERSION]: SCHEMA_VERSION,
+    },
+  });
+  return frameSpans({ [ATTR_SERVICE_NAME]: "otel-audit-collector" }, { name: "@otel-audit/collector", version: VERSION }, [span]);
+}

@@ -1,0 +1,140 @@
+import type { AttributeValue } from "@otel-audit/otlp";
+import {
+  ATTR_AUDIT_ACTION,
+  ATTR_AUDIT_ACTOR_ID,
+  ATTR_AUDIT_ACTOR_TYPE,
+  ATTR_AUDIT_EVENT_NAME,
+  ATTR_AUDIT_OUTCOME,
+  ATTR_AUDIT_TARGET_ID,
+  ATTR_AUDIT_TARGET_TYPE,
+  ATTR_DB_COLLECTION_NAME,
+  ATTR_DB_NAMESPACE,
+  ATTR_DB_OPERATION_NAME,
+  ATTR_DB_SYSTEM_NAME,
+  ATTR_FILE_PATH,
+  ATTR_GEN_AI_AGENT_ID,
+  ATTR_GEN_AI_TOOL_NAME,
+  ATTR_HTTP_REQUEST_METHOD,
+  ATTR_SERVER_ADDRESS,
+  ATTR_SERVER_PORT,
+  ATTR_SERVICE_NAME,
+  ATTR_URL_FULL,
+  ATTR_URL_SCHEME,
+  AUDIT_ACTION_VALUE_CREATE,
+  AUDIT_ACTION_VALUE_DELETE,
+  AUDIT_ACTION_VALUE_EXECUTE,
+  AUDIT_ACTION_VALUE_READ,
+  AUDIT_ACTION_VALUE_UPDATE,
+  AUDIT_ACTION_VALUE_WRITE,
+  AUDIT_ACTOR_TYPE_VALUE_AGENT,
+  AUDIT_ACTOR_TYPE_VALUE_SERVICE,
+  AUDIT_OUTCOME_VALUE_FAILURE,
+  AUDIT_OUTCOME_VALUE_SUCCESS,
+  EVENT_DB_STATEMENT,
+  EVENT_FILE_DELETE,
+  EVENT_FILE_READ,
+  EVENT_FILE_WRITE,
+  EVENT_HTTP_REQUEST,
+  EVENT_TOOL_CALL,
+  type AuditAction,
+  type AuditTargetType,
+} from "@otel-audit/semantic-conventions";
+import { pathToFileURL } from "node:url";
+
+export type Attributes = Readonly<Record<string, AttributeValue>>;
+
+const SPAN_KIND_CLIENT = 3;
+const STATUS_CODE_ERROR = 2;
+const DEFAULT_PORTS: Readonly<Record<string, string>> = { "postgresql:": "5432", "mysql:": "3306" };
+
+const HTTP_ACTIONS: Readonly<Record<string, AuditAction>> = {
+  GET: AUDIT_ACTION_VALUE_READ,
+  HEAD: AUDIT_ACTION_VALUE_READ,
+  OPTIONS: AUDIT_ACTION_VALUE_READ,
+  PUT: AUDIT_ACTION_VALUE_UPDATE,
+  PATCH: AUDIT_ACTION_VALUE_UPDATE,
+  DELETE: AUDIT_ACTION_VALUE_DELETE,
+};
+
+const DB_ACTIONS: Readonly<Record<string, AuditAction>> = {
+  SELECT: AUDIT_ACTION_VALUE_READ,
+  INSERT: AUDIT_ACTION_VALUE_WRITE,
+  UPDATE: AUDIT_ACTION_VALUE_UPDATE,
+  MERGE: AUDIT_ACTION_VALUE_UPDATE,
+  DELETE: AUDIT_ACTION_VALUE_DELETE,
+  TRUNCATE: AUDIT_ACTION_VALUE_DELETE,
+  DROP: AUDIT_ACTION_VALUE_DELETE,
+  CREATE: AUDIT_ACTION_VALUE_CREATE,
+};
+
+/** What a foreign span's name says a file operation does: official instrumentations name no operation elsewhere. */
+const FILE_ACTIONS: readonly [RegExp, string, AuditAction][] = [
+  [/\b(?:unlink|rm|rmdir)/i, EVENT_FILE_DELETE, AUDIT_ACTION_VALUE_DELETE],
+  [/\b(?:write|append|truncate|copy|rename|mkdir|mkdtemp|link|symlink)/i, EVENT_FILE_WRITE, AUDIT_ACTION_VALUE_WRITE],
+];
+
+/** Event, action and target of a span of a tool call, an HTTP client, a database client or a file; undefined for others. */
+export function deriveAction(attributes: Attributes, kind: number, spanName: string): Attributes | undefined {
+  const tool = attributes[ATTR_GEN_AI_TOOL_NAME];
+  if (tool !== undefined) return action(EVENT_TOOL_CALL, AUDIT_ACTION_VALUE_EXECUTE, "tool", `tool:${encodeURIComponent(String(tool))}`);
+  if (kind === SPAN_KIND_CLIENT && attributes[ATTR_HTTP_REQUEST_METHOD] !== undefined) return httpRequest(attributes);
+  if (kind === SPAN_KIND_CLIENT && attributes[ATTR_DB_SYSTEM_NAME] !== undefined) return databaseStatement(attributes);
+  const path = attributes[ATTR_FILE_PATH];
+  return typeof path === "string" && path !== "" ? fileAccess(path, spanName) : undefined;
+}
+
+/** Who did it, as far as a foreign span says, and whether it went well. */
+export function deriveIdentity(attributes: Attributes, resource: Attributes, statusCode: number): Attributes {
+  const agent = attributes[ATTR_GEN_AI_AGENT_ID];
+  const service = resource[ATTR_SERVICE_NAME];
+  const who: Attributes =
+    agent !== undefined
+      ? { [ATTR_AUDIT_ACTOR_ID]: String(agent), [ATTR_AUDIT_ACTOR_TYPE]: AUDIT_ACTOR_TYPE_VALUE_AGENT }
+      : { [ATTR_AUDIT_ACTOR_ID]: `service:${String(service ?? "unknown")}`, [ATTR_AUDIT_ACTOR_TYPE]: AUDIT_ACTOR_TYPE_VALUE_SERVICE };
+  return { ...who, [ATTR_AUDIT_OUTCOME]: statusCode === STATUS_CODE_ERROR ? AUDIT_OUTCOME_VALUE_FAILURE : AUDIT_OUTCOME_VALUE_SUCCESS };
+}
+
+function action(event: string, what: AuditAction, targetType: AuditTargetType, targetId: string): Attributes {
+  return {
+    [ATTR_AUDIT_EVENT_NAME]: event,
+    [ATTR_AUDIT_ACTION]: what,
+    [ATTR_AUDIT_TARGET_TYPE]: targetType,
+    [ATTR_AUDIT_TARGET_ID]: targetId,
+  };
+}
+
+function httpRequest(attributes: Attributes): Attributes {
+  const method = String(attributes[ATTR_HTTP_REQUEST_METHOD]).toUpperCase();
+  const url =
+    parseUrl(String(attributes[ATTR_URL_FULL] ?? "")) ??
+    parseUrl(`${String(attributes[ATTR_URL_SCHEME] ?? "http")}://${authority(attributes)}/`);
+  // The URL parser drops default ports; query, fragment and credentials never enter a record.
+  const target = url ? `${url.protocol}//${url.host}${url.pathname}` : "http://unknown/";
+  return action(EVENT_HTTP_REQUEST, HTTP_ACTIONS[method] ?? AUDIT_ACTION_VALUE_WRITE, "http.endpoint", target);
+}
+
+function databaseStatement(attributes: Attributes): Attributes {
+  const operation = String(attributes[ATTR_DB_OPERATION_NAME] ?? "").toUpperCase().split(" ", 1)[0]!;
+  const collection = attributes[ATTR_DB_COLLECTION_NAME];
+  const url = parseUrl(`${String(attributes[ATTR_DB_SYSTEM_NAME])}://${authority(attributes)}`);
+  const server = url ? `${url.protocol}//${url.port === DEFAULT_PORTS[url.protocol] ? url.hostname : url.host}` : "db://unknown";
+  const target = [server, attributes[ATTR_DB_NAMESPACE], collection].filter((part) => part !== undefined && part !== "").join("/");
+  // An operation that is not named may do anything.
+  return action(EVENT_DB_STATEMENT, DB_ACTIONS[operation] ?? AUDIT_ACTION_VALUE_EXECUTE, collection === undefined ? "database" : "database.table", target);
+}
+
+function fileAccess(path: string, spanName: string): Attributes {
+  const [, event, what] = FILE_ACTIONS.find(([pattern]) => pattern.test(spanName)) ?? [undefined, EVENT_FILE_READ, AUDIT_ACTION_VALUE_READ];
+  return action(event, what, "file", pathToFileURL(path).href);
+}
+
+function authority(attributes: Attributes): string {
+  const host = String(attributes[ATTR_SERVER_ADDRESS] ?? "unknown");
+  const port = attributes[ATTR_SERVER_PORT];
+  const bracketed = host.includes(":") ? `[${host}]` : host;
+  return port === undefined ? bracketed : `${bracketed}:${String(port)}`;
+}
+
+function parseUrl(text: string): URL | undefined {
+  return URL.canParse(text) ? new URL(text) : undefined;
+}

@@ -1,0 +1,71 @@
+import type { CollectorFacts, CollectorVerdict, JudgedEvent } from "@otel-audit/ledger";
+import { scanTraces } from "@otel-audit/otlp";
+import { Policy } from "@otel-audit/policy";
+import { readFile } from "node:fs/promises";
+import type { Component, Consumer, CreateContext, Rejection, TraceBatch } from "../../component.ts";
+import { configError } from "../../errors.ts";
+import { Classifier } from "./classifier.ts";
+import type { AuditConfig } from "./config.ts";
+import { CONTROL_EVENTS, policyLoaded } from "./control-records.ts";
+
+/**
+ * Adds what only a collector may say about an audit span: who sent it, and the collector's own verdict. Derives records
+ * from foreign spans where that is configured; the originals go on unchanged.
+ */
+export class AuditProcessor implements Component, Consumer {
+  readonly #config: AuditConfig;
+  readonly #next: Consumer;
+  readonly #context: CreateContext;
+  readonly #classifier: Classifier | undefined;
+  /** Without credentials every identity is asserted; the ledger says `unattributed` where there is none. */
+  #facts: CollectorFacts = { provenance: "asserted", principal: "", tenantId: "" };
+
+  constructor(config: AuditConfig, next: Consumer, context: CreateContext) {
+    this.#config = config;
+    this.#next = next;
+    this.#context = context;
+    this.#classifier = config.classify && new Classifier(config.classify.services);
+  }
+
+  async start(): Promise<void> {
+    if (this.#config.policy === undefined) return;
+    const policy = await this.#loadPolicy(this.#config.policy);
+    this.#facts = { ...this.#facts, judge: (event) => judge(policy, event) };
+    await this.#next.consume({ index: scanTraces(policyLoaded(policy)), facts: this.#facts });
+  }
+
+  async shutdown(): Promise<void> {}
+
+  async consume({ index }: TraceBatch): Promise<readonly Rejection[]> {
+    const { telemetry, id } = this.#context;
+    const labels = { processor: id, otel_signal: "traces" };
+    telemetry.incomingItems.inc(labels, index.count);
+    // The copies first: when they cannot be kept the client sends all again, and debug spans are not doubled.
+    const copies = this.#classifier?.classify(index);
+    if (copies) {
+      const classified = scanTraces(copies);
+      telemetry.classifiedRecords.inc({ processor: id }, classified.count);
+      await this.#next.consume({ index: classified, facts: { ...this.#facts, origin: "classified" } });
+    }
+    const rejections = await this.#next.consume({ index, facts: this.#facts });
+    telemetry.outgoingItems.inc(labels, index.count);
+    return rejections;
+  }
+
+  async #loadPolicy(file: string): Promise<Policy> {
+    let text: string;
+    try {
+      text = await readFile(file, "utf8");
+    } catch (error) {
+      throw configError(["processors", this.#context.id, "policy"], `cannot read "${file}": ${(error as Error).message}`);
+    }
+    const policy = Policy.parse(text, { file });
+    for (const warning of policy.warnings) this.#context.log.warn({ warning }, "policy warning");
+    return policy;
+  }
+}
+
+function judge(policy: Policy, event: JudgedEvent): CollectorVerdict | undefined {
+  if (CONTROL_EVENTS.has(event.event)) return undefined;
+  return policy.evaluate(event);
+}

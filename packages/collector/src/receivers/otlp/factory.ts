@@ -1,0 +1,10 @@
+import type { ReceiverFactory } from "../../component.ts";
+import { otlpConfig, type OtlpConfig } from "./config.ts";
+import { OtlpReceiver } from "./receiver.ts";
+
+export const otlpFactory: ReceiverFactory<OtlpConfig> = {
+  kind: "receiver",
+  type: "otlp",
+  schema: otlpConfig,
+  create: (config, next, context) => new OtlpReceiver(config, next, context),
+};

@@ -1,0 +1,131 @@
+import type { Component, Consumer, CreateContext, Exporter, Receiver } from "../component.ts";
+import { factories } from "../components.ts";
+import { componentType, type CollectorConfig } from "../config/config.ts";
+import { configError } from "../errors.ts";
+
+export type SharedContext = Omit<CreateContext, "id" | "extension">;
+
+/** The components of a service in the order in which they start: downstream before upstream. */
+export interface Graph {
+  readonly receivers: readonly Receiver[];
+  readonly exporters: readonly Exporter[];
+  readonly extensions: readonly Component[];
+  start(): Promise<void>;
+  shutdown(): Promise<void>;
+}
+
+/** Creates what the configuration names and connects it; nothing is started. */
+export function buildGraph(config: CollectorConfig, shared: SharedContext): Graph {
+  const builder = new GraphBuilder(config, shared);
+  return builder.build();
+}
+
+class GraphBuilder {
+  /** In order of creation, which is downstream first: a component is created after all that it sends to. */
+  readonly #order: Component[] = [];
+  readonly #extensions = new Map<string, Component>();
+  readonly #exporters = new Map<string, Exporter>();
+  readonly #connectors = new Map<string, Component & Consumer>();
+  readonly #pipelines = new Map<string, Consumer>();
+  readonly #building: string[] = [];
+  readonly #config: CollectorConfig;
+  readonly #shared: SharedContext;
+
+  constructor(config: CollectorConfig, shared: SharedContext) {
+    this.#config = config;
+    this.#shared = shared;
+  }
+
+  build(): Graph {
+    const { service, receivers: receiverConfigs } = this.#config;
+    for (const id of service.extensions) {
+      const factory = factories("extension").get(componentType(id))!;
+      this.#extensions.set(id, this.#add(factory.create(this.#config.extensions.get(id), this.#context(id))));
+    }
+    for (const name of Object.keys(service.pipelines)) this.#pipeline(name);
+    const receivers: Receiver[] = [];
+    for (const [id, config] of receiverConfigs) {
+      const next = Object.entries(service.pipelines)
+        .filter(([, pipeline]) => pipeline.receivers.includes(id))
+        .map(([name]) => this.#pipelines.get(name)!);
+      if (next.length === 0) continue;
+      receivers.push(this.#add(factories("receiver").get(componentType(id))!.create(config, fanOut(next), this.#context(id))));
+    }
+    const order = this.#order;
+    return {
+      receivers,
+      exporters: [...this.#exporters.values()],
+      extensions: [...this.#extensions.values()],
+      start: async () => {
+        for (const component of order) await component.start();
+      },
+      shutdown: () => shutdownAll(order.toReversed()),
+    };
+  }
+
+  #pipeline(name: string): Consumer {
+    const built = this.#pipelines.get(name);
+    if (built) return built;
+    if (this.#building.includes(name)) {
+      throw configError(["service", "pipelines"], `cycle detected: ${[...this.#building, name].join(" -> ")}`);
+    }
+    this.#building.push(name);
+    const { processors, exporters } = this.#config.service.pipelines[name]!;
+    let head = fanOut(exporters.map((id) => this.#sink(id)));
+    for (const id of processors.toReversed()) {
+      const factory = factories("processor").get(componentType(id))!;
+      head = this.#add(factory.create(this.#config.processors.get(id), head, this.#context(id)));
+    }
+    this.#building.pop();
+    this.#pipelines.set(name, head);
+    return head;
+  }
+
+  /** An exporter, or a connector with all pipelines behind it. */
+  #sink(id: string): Consumer {
+    const existing = this.#exporters.get(id) ?? this.#connectors.get(id);
+    if (existing) return existing;
+    if (this.#config.exporters.has(id)) {
+      const factory = factories("exporter").get(componentType(id))!;
+      const exporter = this.#add(factory.create(this.#config.exporters.get(id), this.#context(id)));
+      this.#exporters.set(id, exporter);
+      return exporter;
+    }
+    const factory = factories("connector").get(componentType(id))!;
+    const config = this.#config.connectors.get(id);
+    const next = new Map(factory.pipelines(config).map((name) => [name, this.#pipeline(name)]));
+    const connector = this.#add(factory.create(config, next, this.#context(id)));
+    this.#connectors.set(id, connector);
+    return connector;
+  }
+
+  #context(id: string): CreateContext {
+    return { ...this.#shared, id, log: this.#shared.log.child({ component: id }), extension: (other) => this.#extensions.get(other) };
+  }
+
+  #add<T extends Component>(component: T): T {
+    this.#order.push(component);
+    return component;
+  }
+}
+
+/** Every consumer gets the batch; it is taken when all have taken it. */
+function fanOut(consumers: readonly Consumer[]): Consumer {
+  if (consumers.length === 1) return consumers[0]!;
+  return {
+    consume: async (batch) => (await Promise.all(consumers.map((consumer) => consumer.consume(batch)))).flat(),
+  };
+}
+
+/** Every component gets its chance to stop; the first error is thrown at the end. */
+async function shutdownAll(components: readonly Component[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (const component of components) {
+    try {
+      await component.shutdown();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
+}
