@@ -1,3 +1,7 @@
+import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
+import { get } from "node:https";
+import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { startHttpApi, type HttpApi } from "./http-api.ts";
 
@@ -54,4 +58,17 @@ it("is gone after close, open connections included", async () => {
   await fetch(api.url);
   await api.close();
   await expect(fetch(api.url)).rejects.toThrow("fetch failed");
+});
+
+it("speaks HTTPS to those who trust its certificate, by address and by name", async () => {
+  await using secure = await startHttpApi({ tls: true });
+  const { ca = "", port } = secure;
+  for (const host of ["127.0.0.1", "localhost"]) {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      get({ host, port, path: `/${host}`, ca, agent: false, family: 4 }, resolve).once("error", reject);
+    });
+    expect(JSON.parse(await text(response))).toMatchObject({ path: `/${host}` });
+  }
+  const distrusting = once(get({ host: "127.0.0.1", port, agent: false }), "response");
+  await expect(distrusting).rejects.toMatchObject({ code: "DEPTH_ZERO_SELF_SIGNED_CERT" });
 });

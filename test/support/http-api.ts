@@ -1,6 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
+import { makeCertificate } from "./certificate.ts";
 import { closeServer, listen } from "./listen.ts";
 
 /** A request that reached the API. */
@@ -30,12 +32,16 @@ export type ApiHandler = (request: ApiRequest) => ApiAnswer | Promise<ApiAnswer>
 export interface HttpApiOptions {
   /** `"METHOD /path"` to its answer. A path that ends in `/*` stands for all below it. */
   readonly routes?: Readonly<Record<string, ApiAnswer | ApiHandler>>;
+  /** Serve HTTPS with a certificate of its own, made for localhost and 127.0.0.1. */
+  readonly tls?: boolean;
 }
 
 export interface HttpApi {
   readonly port: number;
-  /** `http://127.0.0.1:<port>` */
+  /** `http://127.0.0.1:<port>`, or `https://…`. */
   readonly url: string;
+  /** With `tls`: the certificate (PEM) that clients have to trust. */
+  readonly ca: string | undefined;
   /** Every request whose body arrived, in that order, also those that were made to fail. */
   readonly requests: readonly ApiRequest[];
   /** Adds or replaces a route. */
@@ -55,11 +61,13 @@ export async function startHttpApi(options: HttpApiOptions = {}): Promise<HttpAp
   const routes = new Map(Object.entries(options.routes ?? {}));
   const requests: ApiRequest[] = [];
   const failures: ApiAnswer[] = [];
-  const server = createServer((incoming, response) => {
+  const certificate = options.tls ? makeCertificate() : undefined;
+  const listener = (incoming: IncomingMessage, response: ServerResponse): void => {
     void serve(incoming, response).catch((error: unknown) => {
       response.destroy(error instanceof Error ? error : new Error(String(error)));
     });
-  });
+  };
+  const server = certificate ? createTlsServer(certificate, listener) : createServer(listener);
 
   async function serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const request = await readRequest(incoming);
@@ -72,7 +80,8 @@ export async function startHttpApi(options: HttpApiOptions = {}): Promise<HttpAp
   const close = (): Promise<void> => closeServer(server);
   return {
     port,
-    url: `http://127.0.0.1:${port}`,
+    url: `${certificate ? "https" : "http"}://127.0.0.1:${port}`,
+    ca: certificate?.cert,
     requests,
     on: (route, answer) => void routes.set(route, answer),
     failNext: (answer, times = 1) => {

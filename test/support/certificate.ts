@@ -1,0 +1,62 @@
+import { generateKeyPairSync, sign } from "node:crypto";
+
+export interface Certificate {
+  /** PEM, for `key`. */
+  readonly key: string;
+  /** PEM, for `cert` of the server and `ca` of its clients. */
+  readonly cert: string;
+}
+
+const ECDSA_WITH_SHA256 = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+const COMMON_NAME = [0x55, 0x04, 0x03];
+const BASIC_CONSTRAINTS = [0x55, 0x1d, 0x13];
+const SUBJECT_ALT_NAME = [0x55, 0x1d, 0x11];
+
+/**
+ * Makes a self-signed X.509 certificate (RFC 5280) for localhost and 127.0.0.1, valid from yesterday for a week. Made
+ * anew each time, so that no key lies in the repository.
+ */
+export function makeCertificate(): Certificate {
+  const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const algorithm = der(0x30, der(0x06, ECDSA_WITH_SHA256));
+  const name = der(0x30, der(0x31, der(0x30, der(0x06, COMMON_NAME), der(0x0c, Buffer.from("localhost")))));
+  const day = 86_400_000;
+  const validity = der(0x30, utcTime(Date.now() - day), utcTime(Date.now() + 6 * day));
+  const alternatives = der(0x30, der(0x82, Buffer.from("localhost")), der(0x87, [127, 0, 0, 1]));
+  const isAuthority = der(0x30, der(0x01, [0xff]));
+  const extensions = der(
+    0x30,
+    der(0x30, der(0x06, BASIC_CONSTRAINTS), der(0x01, [0xff]), der(0x04, isAuthority)),
+    der(0x30, der(0x06, SUBJECT_ALT_NAME), der(0x04, alternatives)),
+  );
+  const toBeSigned = der(
+    0x30,
+    der(0xa0, der(0x02, [2])),
+    der(0x02, [1]),
+    algorithm,
+    name,
+    validity,
+    name,
+    publicKey.export({ type: "spki", format: "der" }),
+    der(0xa3, extensions),
+  );
+  const signature = der(0x03, [0], sign("sha256", toBeSigned, privateKey));
+  const base64 = der(0x30, toBeSigned, algorithm, signature).toString("base64");
+  return {
+    key: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+    cert: `-----BEGIN CERTIFICATE-----\n${base64.match(/.{1,64}/g)?.join("\n") ?? ""}\n-----END CERTIFICATE-----\n`,
+  };
+}
+
+/** One DER value: tag, length, contents. */
+function der(tag: number, ...parts: readonly (Uint8Array | readonly number[])[]): Buffer {
+  const body = Buffer.concat(parts.map((part) => Buffer.from(part)));
+  const length = body.length;
+  const head = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
+  return Buffer.concat([Buffer.from([tag, ...head]), body]);
+}
+
+function utcTime(time: number): Buffer {
+  const digits = new Date(time).toISOString().replaceAll(/[-:T]/g, "").slice(2, 14);
+  return der(0x17, Buffer.from(`${digits}Z`));
+}
