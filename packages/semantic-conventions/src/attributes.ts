@@ -493,7 +493,8 @@ export const ATTR_AUDIT_COLLECTOR_POLICY_REASON = "audit.collector.policy.reason
 /**
  * SHA-256 and length in bytes of a value that was cut; `<key>` is the attribute's name.
  *
- * Form: `sha256:<64 hex digits>:<length>`.
+ * Form: `sha256:<64 hex digits>:<length>`. The keys `span`, `resource` and `scope` stand for the whole of it,
+ * where parts were left out.
  *
  * Examples: `"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08:70000"`.
  *
