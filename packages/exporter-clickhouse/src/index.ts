@@ -13,3 +13,8 @@ export { transposeToNative } from "./native/transpose.ts";
 export type { ColumnType } from "./native/transpose.ts";
 export { ClickHouseError } from "./errors.ts";
 export type { ClickHouseErrorCode } from "./errors.ts";
+export { TracesWriter } from "./traces/traces-writer.ts";
+export type { TracesWriterOptions } from "./traces/traces-writer.ts";
+export { AuditRoutingExporter } from "./sdk/audit-routing-exporter.ts";
+export type { AuditRoutingExporterOptions } from "./sdk/audit-routing-exporter.ts";
+export { AuditSpanProcessor } from "./sdk/audit-span-processor.ts";

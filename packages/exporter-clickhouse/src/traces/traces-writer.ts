@@ -1,0 +1,76 @@
+import { randomUUID } from "node:crypto";
+import { isLoopback } from "../audit-writer.ts";
+import type { ClickHouseConnection } from "../connection.ts";
+import { ClickHouseError } from "../errors.ts";
+import { ClickHouseHttp } from "../http.ts";
+import type { Compression } from "../http.ts";
+import { DEFAULT_DATABASE, quoteName } from "../schema.ts";
+import { Transposer } from "../transposer.ts";
+import { TRACE_COLUMNS } from "./columns.ts";
+import { TraceRows } from "./trace-rows.ts";
+
+/** How a {@link TracesWriter} writes. */
+export interface TracesWriterOptions {
+  /** Compression of the insert's body. Default: `none` to a loopback address, else `zstd`. */
+  readonly compression?: Compression;
+  /** How long one insert may take, in milliseconds. Default 30,000. */
+  readonly requestTimeoutMs?: number;
+}
+
+/**
+ * Writes debug spans into upstream's `otel_traces`, with the texts that upstream's exporter writes, so that its dashboards
+ * and queries go on working.
+ *
+ * Not exactly once: a repeated insert repeats its spans, as with upstream's exporter.
+ */
+export class TracesWriter {
+  readonly #http: ClickHouseHttp;
+  readonly #table: string;
+  readonly #compression: Compression;
+  readonly #rows = new TraceRows();
+  #transposer: Transposer | undefined;
+
+  constructor(connection: ClickHouseConnection, options: TracesWriterOptions = {}) {
+    this.#http = new ClickHouseHttp(connection, options.requestTimeoutMs ?? 30_000);
+    this.#table = `${quoteName("database", connection.database ?? DEFAULT_DATABASE)}.otel_traces`;
+    this.#compression = options.compression ?? (isLoopback(connection.url) ? "none" : "zstd");
+    this.#transposer = Transposer.acquire();
+  }
+
+  /**
+   * Inserts the spans of one request. Every call makes a part in the table: gather a few seconds of spans first (requests
+   * laid one behind the other are one request).
+   *
+   * @param request an ExportTraceServiceRequest in protobuf. Free to reuse as soon as the call returns its promise.
+   * @returns how many spans were inserted; broken ones are left out.
+   * @throws OtlpError when the request's framing is broken; ClickHouseError when the insert fails.
+   */
+  async insert(request: Uint8Array): Promise<number> {
+    const transposer = this.#transposer;
+    if (transposer === undefined) throw new ClickHouseError("CLOSED", "the writer was closed");
+    const { rows, offsets } = this.#rows.encode(request);
+    const count = offsets.length - 1;
+    if (count === 0) return 0;
+    const block = await transposer.rows(rows, offsets, TRACE_COLUMNS, this.#compression);
+    await this.#http.insertNative({
+      table: this.#table,
+      columns: TRACE_COLUMNS.map(({ name }) => name),
+      block,
+      compression: this.#compression,
+      settings: {
+        async_insert: 0,
+        // The table has a partition for each day of the producer's clock: one wrong clock must not refuse the batch.
+        max_partitions_per_insert_block: "0",
+      },
+      queryId: `otel-audit-traces-${randomUUID()}`,
+    });
+    return count;
+  }
+
+  async close(): Promise<void> {
+    if (this.#transposer === undefined) return;
+    this.#transposer = undefined;
+    await Transposer.release();
+    await this.#http.close();
+  }
+}
