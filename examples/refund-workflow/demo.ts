@@ -1,15 +1,23 @@
 // `npm run demo`: a collector with the embedded engine, a PostgreSQL, a small API, and two agents that do one refund. Ends
 // with 0 only if the table holds exactly the records of what happened.
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { startHttpApi, startPostgres, startProcess, tempDir, type HttpApi, type Postgres, type RunningProcess } from "../../test/support/index.ts";
+import {
+  otelAudit,
+  startCollector,
+  startHttpApi,
+  startPostgres,
+  startProcess,
+  tempDir,
+  type HttpApi,
+  type Postgres,
+} from "../../test/support/index.ts";
 import { EXPECTED, differences } from "./expected.ts";
 import type { AuditRow } from "./records.ts";
 
 const WORKFLOW_ID = "refund-1001";
 const here = fileURLToPath(new URL(".", import.meta.url));
-const cli = fileURLToPath(new URL("../../packages/cli/bin/otel-audit.js", import.meta.url));
 const register = fileURLToPath(new URL("../../packages/instrumentation-node/dist/register.js", import.meta.url));
 
 /** Runs the demo; true when the table holds what it should. */
@@ -20,16 +28,15 @@ export async function demo(dataDir: string, print: (line: string) => void): Prom
   await using postgres = await startPostgres({ sql: SCHEMA });
   await using api = await startHttpApi({ routes: { "POST /v1/refunds": { status: 201, body: { id: 1 } }, "GET /v1/refunds/*": { status: 404, body: {} } } });
   await prepareFiles(world);
-  await using collector = await startProcess(process.execPath, [cli, "collector", "--config", join(here, "collector.yaml"), "--data", dataDir]);
-  const endpoint = await collectorEndpoint(dataDir, collector);
+  await using collector = await startCollector({ dataDir, config: join(here, "collector.yaml") });
 
   print("two agents do one refund\n");
   await using agents = await startProcess(process.execPath, ["--import", register, join(here, "agents.ts")], {
-    env: agentEnvironment({ world: world, endpoint, postgres, api }),
+    env: agentEnvironment({ world, endpoint: collector.endpoints.otlpHttp, postgres, api }),
   });
   const { code } = await agents.exited;
   if (code !== 0) throw new Error(`the agents ended with ${code}:\n${agents.stdout}\n${agents.stderr}`);
-  await collector.kill("SIGTERM");
+  await collector.process.kill("SIGTERM");
 
   const rows = await query(dataDir, "jsonl").then((text) => text.split("\n").filter(Boolean).map((line) => JSON.parse(line) as AuditRow));
   print(await query(dataDir, "table"));
@@ -55,18 +62,6 @@ async function prepareFiles(dir: string): Promise<void> {
   await writeFile(join(dir, "kb", "limits.md"), "Up to 100 without asking.\n");
 }
 
-/** A collector leaves its addresses in its data directory when it is ready. */
-async function collectorEndpoint(dataDir: string, collector: RunningProcess): Promise<string> {
-  const file = join(dataDir, "collector.json");
-  for (let tries = 0; tries < 300; tries++) {
-    const text = await readFile(file, "utf8").catch(() => undefined);
-    if (text !== undefined) return (JSON.parse(text) as { endpoints: { otlpHttp: string } }).endpoints.otlpHttp;
-    const ended = await Promise.race([collector.exited, new Promise<undefined>((done) => setTimeout(() => done(undefined), 100))]);
-    if (ended) break;
-  }
-  throw new Error(`the collector did not start:\n${collector.stderr}`);
-}
-
 function agentEnvironment(parts: { world: string; endpoint: string; postgres: Postgres; api: HttpApi }): Record<string, string> {
   return {
     DEMO_DIR: parts.world,
@@ -81,7 +76,7 @@ function agentEnvironment(parts: { world: string; endpoint: string; postgres: Po
 }
 
 async function query(dataDir: string, format: "jsonl" | "table"): Promise<string> {
-  await using run = await startProcess(process.execPath, [cli, "query", "--data", dataDir, "--workflow", WORKFLOW_ID, "--format", format]);
+  await using run = await startProcess(process.execPath, [otelAudit, "query", "--data", dataDir, "--workflow", WORKFLOW_ID, "--format", format]);
   const { code } = await run.exited;
   if (code !== 0) throw new Error(`otel-audit query ended with ${code}: ${run.stderr}`);
   return run.stdout;

@@ -11,3 +11,4 @@ export {
 export { startProcess, type ExitStatus, type ProcessOptions, type RunningProcess } from "./process.ts";
 export { freePort } from "./listen.ts";
 export { tempDir } from "./temp-dir.ts";
+export { otelAudit, startCollector, type CollectorEndpoints, type RunningCollector } from "./collector.ts";

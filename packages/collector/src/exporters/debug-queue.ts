@@ -7,6 +7,13 @@ export interface QueueLimits {
   readonly consumers: number;
 }
 
+/** Requests that go out as one: laid one behind the other they are one request (repeated fields). */
+export interface Batching {
+  readonly maxBytes: number;
+  /** Milliseconds that the first request waits for others. */
+  readonly lingerMs: number;
+}
+
 /** How one request goes out. */
 export interface RetryPolicy {
   readonly initialMs: number;
@@ -38,6 +45,7 @@ export class DebugQueue {
   readonly #retry: RetryPolicy;
   readonly #send: (bytes: Uint8Array, signal: AbortSignal) => Promise<void>;
   readonly #context: CreateContext;
+  readonly #batching: Batching | undefined;
   #idle: (() => void)[] = [];
 
   constructor(
@@ -45,11 +53,13 @@ export class DebugQueue {
     retry: RetryPolicy,
     context: CreateContext,
     send: (bytes: Uint8Array, signal: AbortSignal) => Promise<void>,
+    batching?: Batching,
   ) {
     this.#limits = limits;
     this.#retry = retry;
     this.#send = send;
     this.#context = context;
+    this.#batching = batching;
     const labels = { exporter: context.id, data_type: "traces" };
     context.telemetry.queueCapacity.set(labels, limits.requests);
     context.telemetry.queueSize.set(labels, 0);
@@ -67,7 +77,14 @@ export class DebugQueue {
   async drain(timeoutMs: number): Promise<boolean> {
     if (this.#isIdle()) return true;
     const idle = new Promise<true>((resolve) => this.#idle.push(() => resolve(true)));
-    return Promise.race([idle, scheduler.wait(timeoutMs, { ref: false }).then(() => false)]);
+    const over = new AbortController();
+    const late = scheduler.wait(timeoutMs, { signal: over.signal }).then(() => false);
+    try {
+      return await Promise.race([idle, late]);
+    } finally {
+      late.catch(() => {});
+      over.abort();
+    }
   }
 
   /** Sends what waits for at most `graceMs`, then gives up and counts the rest as dropped. */
@@ -96,13 +113,31 @@ export class DebugQueue {
   #pump(): void {
     while (this.#sending < this.#limits.consumers && this.#items.length > 0) {
       this.#sending++;
-      void this.#deliver(this.#shift()!).finally(() => {
+      void this.#deliverNext().finally(() => {
         this.#sending--;
         this.#pump();
         if (this.#isIdle()) for (const resolve of this.#idle.splice(0)) resolve();
       });
     }
     this.#context.telemetry.queueSize.set({ exporter: this.#context.id, data_type: "traces" }, this.#items.length);
+  }
+
+  async #deliverNext(): Promise<void> {
+    if (this.#batching && !this.#closing) {
+      await scheduler.wait(this.#batching.lingerMs, { signal: this.#abort.signal }).catch(() => {});
+    }
+    const items: Item[] = [];
+    let bytes = 0;
+    do {
+      const item = this.#shift();
+      // While it lingered the queue may have been emptied.
+      if (!item) break;
+      items.push(item);
+      bytes += item.bytes.length;
+    } while (this.#batching && bytes + (this.#items[0]?.bytes.length ?? 0) <= this.#batching.maxBytes);
+    if (items.length === 0) return;
+    const spans = items.reduce((sum, item) => sum + item.spans, 0);
+    await this.#deliver({ bytes: items.length === 1 ? items[0]!.bytes : Buffer.concat(items.map((item) => item.bytes)), spans });
   }
 
   async #deliver(item: Item): Promise<void> {

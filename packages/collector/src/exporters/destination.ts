@@ -26,20 +26,19 @@ export function oneDestination(config: { engine?: string | undefined; endpoint?:
 }
 export const ONE_DESTINATION = "needs exactly one of engine (the id of a clickhouse_embedded extension) and endpoint (the URL of a ClickHouse server)";
 
-/** A connection at the time of asking: an embedded engine that was restarted has new credentials. */
-export function resolveConnection(config: DestinationConfig, context: CreateContext): () => ClickHouseConnection {
+/** The connection of a configured destination, when its engine runs. */
+export function resolveConnection(config: DestinationConfig, context: CreateContext): ClickHouseConnection {
   if (config.endpoint !== undefined) {
-    const server: ClickHouseConnection = {
+    return {
       url: config.endpoint,
       database: config.database,
       ...(config.username !== undefined && { username: config.username }),
       ...(config.password !== undefined && { password: config.password }),
     };
-    return () => server;
   }
   const engine = context.extension(config.engine!);
   if (!(engine instanceof ClickhouseEmbedded)) {
     throw configError(["exporters", context.id, "engine"], `references "${config.engine}", which is not a clickhouse_embedded extension listed under service::extensions`);
   }
-  return () => engine.connection;
+  return engine.connection;
 }

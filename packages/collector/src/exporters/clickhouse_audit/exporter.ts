@@ -31,9 +31,10 @@ export class ClickhouseAuditExporter implements Exporter {
       ledger: this.#ledger,
       writer: this.#writer,
       onState: (state) => {
-        health.set(id, state.healthy ? undefined : state.reason);
-        if (state.healthy) log.info("segments reach ClickHouse again");
-        else log.error({ reason: state.reason }, "segments wait on disk");
+        const reason = state.status === "degraded" ? state.reason : undefined;
+        health.set(id, reason);
+        if (reason === undefined) log.info("segments reach ClickHouse again");
+        else log.error({ reason }, "segments wait on disk");
       },
     });
     this.#shipper.start();
@@ -56,16 +57,13 @@ export class ClickhouseAuditExporter implements Exporter {
   }
 
   async drain(timeoutMs: number): Promise<boolean> {
-    if (!this.#shipper) return true;
-    await this.#ledger?.rotate();
-    return this.#shipper.drain(timeoutMs);
+    return this.#shipper?.drain(timeoutMs) ?? true;
   }
 
   async shutdown(): Promise<void> {
     const ledger = this.#ledger;
     this.#ledger = undefined;
     if (!ledger) return;
-    await ledger.rotate().catch((error: unknown) => this.#context.log.error({ err: error }, "the open segment could not be closed"));
     const drained = await this.#shipper?.drain(this.#config.shutdown_timeout);
     if (drained === false) this.#context.log.warn("records wait in the log for the next start: ClickHouse did not take them in time");
     await this.#shipper?.stop();
@@ -92,7 +90,7 @@ export class ClickhouseAuditExporter implements Exporter {
   async #prepareTables(writer: AuditWriter, ledger: Ledger): Promise<void> {
     try {
       if (this.#config.endpoint !== undefined && this.#config.create_schema) {
-        await applySchema(resolveConnection(this.#config, this.#context)());
+        await applySchema(resolveConnection(this.#config, this.#context));
       }
       for await (const key of writer.recentKeys(this.#config.window)) {
         ledger.window.remember(key.principal, key.recordId, key.contentHash);

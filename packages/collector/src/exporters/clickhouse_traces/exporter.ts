@@ -4,6 +4,8 @@ import { DebugQueue } from "../debug-queue.ts";
 import { resolveConnection } from "../destination.ts";
 import type { ClickhouseTracesConfig } from "./config.ts";
 
+/** Every insert makes a part in the table: few and large ones. */
+const BATCHING = { maxBytes: 16 * 1024 * 1024, lingerMs: 1_000 };
 const RETRY = { initialMs: 500, maxMs: 30_000, maxElapsedMs: 300_000 };
 
 /** Debug spans into `otel_traces`, with the columns and values of the contrib exporter. Bounded; may drop, counted. */
@@ -19,7 +21,7 @@ export class ClickhouseTracesExporter implements Exporter {
     const { queue_size: requests, max_bytes: bytes } = config.sending_queue;
     this.#queue = new DebugQueue({ requests, bytes, consumers: 1 }, RETRY, context, async (request) => {
       await this.#writer!.insert(request);
-    });
+    }, BATCHING);
   }
 
   async start(): Promise<void> {
@@ -27,7 +29,7 @@ export class ClickhouseTracesExporter implements Exporter {
     this.#writer = new TracesWriter(connection);
     if (this.#config.endpoint === undefined || !this.#config.create_schema) return;
     try {
-      await applySchema(connection());
+      await applySchema(connection);
     } catch (error) {
       this.#context.log.warn({ err: error }, "the schema could not be applied; inserts will be tried all the same");
     }

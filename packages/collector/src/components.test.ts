@@ -1,0 +1,102 @@
+import { ATTR_AUDIT_ACTION } from "@otel-audit/semantic-conventions";
+import { EmbeddedEngine } from "@otel-audit/exporter-clickhouse";
+import { encodeTraces, scanTraces } from "@otel-audit/otlp";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { freePort, startOtlpSink, tempDir, type OtlpSink } from "../../../test/support/index.ts";
+import type { Component, Consumer, TraceBatch } from "./component.ts";
+import { factories, type ComponentKind } from "./components.ts";
+import { ClickhouseEmbedded } from "./extensions/clickhouse_embedded/engine.ts";
+import { testContext } from "./testing/context.ts";
+
+// One suite that every component passes: create, stop without start, start, consume, stop twice.
+
+let sink: OtlpSink;
+let engine: EmbeddedEngine;
+beforeAll(async () => {
+  sink = await startOtlpSink();
+  engine = await EmbeddedEngine.start({ dataDir: tempDir("components"), port: 0 });
+});
+afterAll(async () => {
+  await engine.stop();
+  await sink.close();
+});
+
+/** A configuration with which each component runs here, by type. */
+const CONFIGS: Readonly<Record<string, () => unknown>> = {
+  otlp: () => ({ protocols: { http: { endpoint: "127.0.0.1:0" } } }),
+  audit: () => ({ classify: { services: ["*"] } }),
+  audit_router: () => ({ audit: ["traces/next"] }),
+  clickhouse_audit: () => destination(),
+  clickhouse_traces: () => destination(),
+  otlphttp: () => ({ endpoint: sink.url }),
+  health_check: () => ({ endpoint: "127.0.0.1:0" }),
+  clickhouse_embedded: () => ({ endpoint: "127.0.0.1:0" }),
+};
+
+const destination = (): unknown => ({ endpoint: engine.url, username: engine.writer.username, password: engine.writer.password, create_schema: false });
+const next: Consumer = { consume: async () => [] };
+
+function create(kind: ComponentKind, type: string): Component & Partial<Consumer> {
+  const factory = factories(kind).get(type)!;
+  const config = factory.schema.parse(CONFIGS[type]!());
+  const context = testContext(type, { dataDir: tempDir("component") });
+  switch (factory.kind) {
+    case "receiver":
+    case "processor":
+      return factory.create(config, next, context);
+    case "connector":
+      return factory.create(config, new Map([["traces/next", next]]), context);
+    default:
+      return factory.create(config, context);
+  }
+}
+
+function batch(): TraceBatch {
+  const span = (id: string, attributes: Record<string, string>): object => ({ traceId: "0af7651916cd43dd8448eb211c80319c", spanId: id, name: "s", startTimeUnixNano: 1n, endTimeUnixNano: 2n, attributes });
+  const spans = [span("0000000000000001", { [ATTR_AUDIT_ACTION]: "READ" }), span("0000000000000002", {})] as never[];
+  return { index: scanTraces(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans }] }] })) };
+}
+
+const KINDS: readonly ComponentKind[] = ["receiver", "processor", "connector", "exporter", "extension"];
+
+describe.each(KINDS.flatMap((kind) => [...factories(kind).keys()].map((type) => [kind, type] as const)))("%s %s", (kind, type) => {
+  it("can be stopped without having been started", async () => {
+    await create(kind, type).shutdown();
+  });
+
+  it("starts, consumes, and stops twice", async () => {
+    const component = create(kind, type);
+    await component.start();
+    if (component.consume) expect(await component.consume(batch())).toEqual([]);
+    await component.shutdown();
+    await component.shutdown();
+  });
+
+  it("refuses a setting that it does not know", () => {
+    const parsed = factories(kind).get(type)!.schema.safeParse({ ...(CONFIGS[type]!() as object), surprise: 1 });
+    expect(parsed.success).toBe(false);
+  });
+});
+
+it("tells that an address is taken", async () => {
+  const port = await freePort();
+  const config = factories("extension").get("health_check")!;
+  const make = (): Component => config.create(config.schema.parse({ endpoint: `127.0.0.1:${port}` }), testContext("health_check"));
+  const first = make();
+  await first.start();
+  await expect(make().start()).rejects.toMatchObject({ code: "ADDRESS_IN_USE", message: expect.stringContaining(`127.0.0.1:${port} is in use`) as string });
+  await first.shutdown();
+});
+
+it("keeps an embedded engine running", async () => {
+  const context = testContext("clickhouse_embedded", { dataDir: tempDir("engine") });
+  const factory = factories("extension").get("clickhouse_embedded")!;
+  const component = factory.create(factory.schema.parse({ endpoint: "127.0.0.1:0" }), context) as ClickhouseEmbedded;
+  await component.start();
+  const { endpoint, pid } = component;
+  process.kill(pid!, "SIGKILL");
+  await expect.poll(() => component.pid, { timeout: 20_000 }).not.toBe(pid);
+  await expect.poll(() => component.endpoint, { timeout: 20_000 }).toBe(endpoint);
+  expect(context.health.problems().size).toBe(0);
+  await component.shutdown();
+});

@@ -1,0 +1,22 @@
+import { tmpdir } from "node:os";
+import { pino } from "pino";
+import type { CreateContext } from "../component.ts";
+import { Telemetry } from "../service/telemetry.ts";
+
+/** What a component gets when a test creates it outside of a service. */
+export function testContext(id: string, options: Partial<CreateContext> = {}): CreateContext {
+  const problems = new Map<string, string>();
+  return {
+    id,
+    log: pino({ level: "silent" }),
+    telemetry: new Telemetry("test"),
+    dataDir: tmpdir(),
+    portOffset: 0,
+    extension: () => undefined,
+    health: {
+      set: (component, problem) => void (problem === undefined ? problems.delete(component) : problems.set(component, problem)),
+      problems: () => problems,
+    },
+    ...options,
+  };
+}
