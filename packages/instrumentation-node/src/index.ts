@@ -1,1 +1,4 @@
+export { AuditInstrumentation, type AuditInstrumentationConfig } from "./instrumentation.ts";
+export { type Actor, type AgentIdentity, currentAgent, withAgent } from "./identity.ts";
+export { flush, shutdown } from "./start.ts";
 export { AuditPolicyDeniedError, InstrumentationError, type InstrumentationErrorCode } from "./errors.ts";

@@ -1,0 +1,24 @@
+import { constants } from "node:fs";
+
+/** What opening with these flags does to the file. */
+export type OpenMeaning = "read" | "write" | "create";
+
+const { O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_TRUNC } = { O_ACCMODE: 3, ...constants };
+
+/** Reads the flags of `open`, as text or number. What is not understood counts as writing: the cautious reading. */
+export function openMeaning(flags: unknown): OpenMeaning {
+  if (flags === undefined || flags === null) return "read";
+  if (typeof flags === "number") {
+    if ((flags & O_CREAT) !== 0 && (flags & O_EXCL) !== 0) return "create";
+    return (flags & O_ACCMODE) === 0 && (flags & (O_TRUNC | O_CREAT | O_APPEND)) === 0 ? "read" : "write";
+  }
+  const text = String(flags);
+  if (text === "r" || text === "rs" || text === "sr") return "read";
+  return text.includes("x") ? "create" : "write";
+}
+
+/** The flags for the record's `audit.file.flags`. */
+export function flagsText(flags: unknown, otherwise: string): string {
+  if (flags === undefined || flags === null) return otherwise;
+  return typeof flags === "number" ? `0${flags.toString(8)}` : String(flags).slice(0, 16);
+}

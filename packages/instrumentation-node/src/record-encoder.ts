@@ -1,0 +1,323 @@
+import { type AttributeValue, encodeAttribute } from "@otel-audit/otlp";
+import type { Verdict } from "@otel-audit/policy";
+import {
+  ATTR_AUDIT_ACTION,
+  ATTR_AUDIT_ACTOR_CHAIN,
+  ATTR_AUDIT_ACTOR_CREDENTIAL_ID,
+  ATTR_AUDIT_ACTOR_ID,
+  ATTR_AUDIT_ACTOR_TYPE,
+  ATTR_AUDIT_EVENT_NAME,
+  ATTR_AUDIT_ON_BEHALF_OF_ID,
+  ATTR_AUDIT_ON_BEHALF_OF_TYPE,
+  ATTR_AUDIT_OUTCOME,
+  ATTR_AUDIT_POLICY_DECISION,
+  ATTR_AUDIT_POLICY_ENFORCEMENT,
+  ATTR_AUDIT_POLICY_ID,
+  ATTR_AUDIT_POLICY_REASON,
+  ATTR_AUDIT_POLICY_RULE_ID,
+  ATTR_AUDIT_POLICY_VERSION,
+  ATTR_AUDIT_RECORD_ID,
+  ATTR_AUDIT_RECORD_ORIGIN,
+  ATTR_AUDIT_SCHEMA_VERSION,
+  ATTR_AUDIT_TARGET_ID,
+  ATTR_AUDIT_TARGET_NAME,
+  ATTR_AUDIT_TARGET_READ_IDS,
+  ATTR_AUDIT_TARGET_TYPE,
+  ATTR_AUDIT_TARGET_WRITE_IDS,
+  ATTR_AUDIT_WORKFLOW_ID,
+  ATTR_ERROR_TYPE,
+  ATTR_GEN_AI_AGENT_NAME,
+  ATTR_GEN_AI_AGENT_VERSION,
+  ATTR_GEN_AI_CONVERSATION_ID,
+  ATTR_GEN_AI_WORKFLOW_NAME,
+  type AuditAction,
+  type AuditOutcome,
+  EVENT_CONNECTION_OPEN,
+  EVENT_DB_STATEMENT,
+  EVENT_HTTP_REQUEST,
+  EVENT_TOOL_CALL,
+  SCHEMA_VERSION,
+} from "@otel-audit/semantic-conventions";
+
+import type { Target } from "./audit.ts";
+import type { Actor } from "./identity.ts";
+import { randomInto } from "./ids.ts";
+import { redactCredentials } from "./redaction.ts";
+import { bound } from "./text.ts";
+import type { ActiveSpan } from "./trace-context.ts";
+
+/** Everything that a record says. */
+export interface AuditRecord {
+  readonly recordId: string;
+  readonly event: string;
+  readonly name: string | undefined;
+  readonly action: AuditAction;
+  readonly outcome: AuditOutcome;
+  readonly errorType: string | undefined;
+  readonly actor: Actor | undefined;
+  readonly targets: readonly Target[];
+  readonly verdict: Verdict;
+  readonly attributes: Readonly<Record<string, AttributeValue>> | undefined;
+  /** The application's active span when the action began: the record's parent. */
+  readonly parent: ActiveSpan | undefined;
+  /** Microseconds since 1970. */
+  readonly startMicros: number;
+  readonly endMicros: number;
+}
+
+/** `audit.target.id` is at most this long, in bytes. */
+export const MAX_TARGET_ID = 2048;
+/** As many of `audit.target.read_ids` and `.write_ids` are kept. */
+const MAX_TARGETS = 256;
+const MAX_ERROR_TYPE = 256;
+
+const SPAN_KIND_INTERNAL = 1;
+const SPAN_KIND_CLIENT = 3;
+const CLIENT_EVENTS: ReadonlySet<string> = new Set([
+  EVENT_HTTP_REQUEST,
+  EVENT_DB_STATEMENT,
+  EVENT_TOOL_CALL,
+  EVENT_CONNECTION_OPEN,
+]);
+
+const STATUS_ERROR = Uint8Array.of(0x7a, 2, 0x18, 2);
+/** Sampled, and known not to be of a remote parent: OTLP's Span.flags (field 16, fixed32). */
+const FLAGS = Uint8Array.of(0x85, 0x01, 0x01, 0x01, 0, 0);
+
+const CONSTANT = attributes({ [ATTR_AUDIT_RECORD_ORIGIN]: "effect", [ATTR_AUDIT_SCHEMA_VERSION]: SCHEMA_VERSION });
+const UNATTRIBUTED = attributes({ [ATTR_AUDIT_ACTOR_TYPE]: "service" });
+const MAX_CACHED = 512;
+
+/**
+ * Writes records straight as OTLP Span messages into one reused buffer. What repeats from record to record (who, which
+ * verdict, which event) is encoded once and copied; the fields of a protobuf message may stand in any order.
+ */
+export class RecordEncoder {
+  #buffer = Buffer.allocUnsafe(16 * 1024);
+  #at = 0;
+  readonly #actors = new WeakMap<Actor, Uint8Array>();
+  readonly #verdicts = new Map<string, { verdict: Verdict; bytes: Uint8Array }[]>();
+  readonly #blocks = new Map<string, Uint8Array>();
+  readonly #keys = new Map<string, Uint8Array>();
+
+  /** The Span message body of a record. The bytes are valid until the next call. */
+  encode(record: AuditRecord): Uint8Array {
+    this.#at = 0;
+    const { parent, event, errorType } = record;
+    this.#ids(parent);
+    this.#string(0x2a, record.name ?? event);
+    this.#need(64);
+    this.#byte(0x30);
+    this.#byte(CLIENT_EVENTS.has(event) ? SPAN_KIND_CLIENT : SPAN_KIND_INTERNAL);
+    this.#time(0x39, record.startMicros);
+    this.#time(0x41, Math.max(record.endMicros, record.startMicros));
+    this.#raw(this.#constant(`${ATTR_AUDIT_EVENT_NAME}=`, ATTR_AUDIT_EVENT_NAME, event));
+    this.#raw(this.#constant(`${ATTR_AUDIT_ACTION}=`, ATTR_AUDIT_ACTION, record.action));
+    this.#raw(this.#constant(`${ATTR_AUDIT_OUTCOME}=`, ATTR_AUDIT_OUTCOME, record.outcome));
+    if (errorType !== undefined) this.#attribute(ATTR_ERROR_TYPE, bound(errorType, MAX_ERROR_TYPE));
+    this.#attribute(ATTR_AUDIT_RECORD_ID, record.recordId);
+    this.#raw(CONSTANT);
+    this.#raw(this.#actor(record.actor));
+    this.#raw(this.#verdict(record.verdict));
+    this.#targets(record.targets);
+    if (record.attributes !== undefined) {
+      for (const [key, value] of Object.entries(record.attributes)) this.#attribute(key, value);
+    }
+    if (record.outcome === "failure") this.#raw(STATUS_ERROR);
+    this.#raw(FLAGS);
+    return this.#buffer.subarray(0, this.#at);
+  }
+
+  #ids(parent: ActiveSpan | undefined): void {
+    this.#need(48);
+    this.#byte(0x0a);
+    this.#byte(16);
+    if (parent === undefined) randomInto(this.#buffer, this.#at, 16);
+    else this.#buffer.write(parent.traceId, this.#at, "hex");
+    this.#at += 16;
+    this.#byte(0x12);
+    this.#byte(8);
+    randomInto(this.#buffer, this.#at, 8);
+    this.#at += 8;
+    if (parent === undefined) return;
+    this.#byte(0x22);
+    this.#byte(8);
+    this.#buffer.write(parent.spanId, this.#at, "hex");
+    this.#at += 8;
+    const state = parent.traceState?.serialize();
+    if (typeof state === "string" && state !== "") this.#string(0x1a, bound(state, 512));
+  }
+
+  #targets(targets: readonly Target[]): void {
+    const main = targets[0];
+    if (main === undefined) return;
+    this.#raw(this.#constant(`${ATTR_AUDIT_TARGET_TYPE}=`, ATTR_AUDIT_TARGET_TYPE, main.type));
+    this.#attribute(ATTR_AUDIT_TARGET_ID, targetId(main));
+    if (targets.length < 2) return;
+    const read = targets.filter((target) => target.access === "read").map(targetId);
+    const write = targets.filter((target) => target.access === "write").map(targetId);
+    if (read.length > 0) this.#attribute(ATTR_AUDIT_TARGET_READ_IDS, [...new Set(read)].slice(0, MAX_TARGETS));
+    if (write.length > 0) this.#attribute(ATTR_AUDIT_TARGET_WRITE_IDS, [...new Set(write)].slice(0, MAX_TARGETS));
+  }
+
+  #actor(actor: Actor | undefined): Uint8Array {
+    if (actor === undefined) return UNATTRIBUTED;
+    let bytes = this.#actors.get(actor);
+    if (bytes === undefined) {
+      bytes = actorAttributes(actor);
+      this.#actors.set(actor, bytes);
+    }
+    return bytes;
+  }
+
+  #verdict(verdict: Verdict): Uint8Array {
+    let known = this.#verdicts.get(verdict.ruleId);
+    if (known === undefined) {
+      if (this.#verdicts.size >= MAX_CACHED) this.#verdicts.clear();
+      this.#verdicts.set(verdict.ruleId, (known = []));
+    }
+    for (const entry of known) if (sameVerdict(entry.verdict, verdict)) return entry.bytes;
+    const bytes = verdictAttributes(verdict);
+    if (known.length < 16) known.push({ verdict, bytes });
+    return bytes;
+  }
+
+  #constant(prefix: string, key: string, value: string): Uint8Array {
+    const id = prefix + value;
+    let bytes = this.#blocks.get(id);
+    if (bytes === undefined) {
+      bytes = encodeAttribute(key, value);
+      if (this.#blocks.size < MAX_CACHED) this.#blocks.set(id, bytes);
+    }
+    return bytes;
+  }
+
+  #attribute(key: string, value: AttributeValue): void {
+    if (typeof value !== "string") {
+      if (value !== undefined) this.#raw(encodeAttribute(key, value));
+      return;
+    }
+    let name = this.#keys.get(key);
+    if (name === undefined) {
+      const text = Buffer.from(key);
+      name = Buffer.concat([Buffer.of(0x0a), varint(text.length), text, Buffer.of(0x12)]);
+      if (this.#keys.size < MAX_CACHED) this.#keys.set(key, name);
+    }
+    const length = Buffer.byteLength(value);
+    const any = 1 + varintLength(length) + length;
+    const total = name.length + varintLength(any) + any;
+    this.#need(total + 16);
+    this.#byte(0x4a);
+    this.#varint(total);
+    this.#raw(name);
+    this.#varint(any);
+    this.#byte(0x0a);
+    this.#varint(length);
+    this.#at += this.#buffer.write(value, this.#at);
+  }
+
+  #string(tag: number, value: string): void {
+    const length = Buffer.byteLength(value);
+    this.#need(length + 8);
+    this.#byte(tag);
+    this.#varint(length);
+    this.#at += this.#buffer.write(value, this.#at);
+  }
+
+  /** A fixed64 of nanoseconds, from microseconds, without BigInt. */
+  #time(tag: number, micros: number): void {
+    const low = (micros % 2 ** 32) * 1000;
+    this.#byte(tag);
+    this.#at = this.#buffer.writeUInt32LE(low % 2 ** 32, this.#at);
+    this.#at = this.#buffer.writeUInt32LE(Math.floor(micros / 2 ** 32) * 1000 + Math.floor(low / 2 ** 32), this.#at);
+  }
+
+  #byte(value: number): void {
+    this.#buffer[this.#at++] = value;
+  }
+
+  #varint(value: number): void {
+    let rest = value;
+    while (rest > 0x7f) {
+      this.#buffer[this.#at++] = (rest & 0x7f) | 0x80;
+      rest >>>= 7;
+    }
+    this.#buffer[this.#at++] = rest;
+  }
+
+  #raw(bytes: Uint8Array): void {
+    this.#need(bytes.length);
+    this.#buffer.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
+  #need(count: number): void {
+    const wanted = this.#at + count;
+    if (wanted <= this.#buffer.length) return;
+    const wider = Buffer.allocUnsafe(Math.max(wanted, this.#buffer.length * 2));
+    this.#buffer.copy(wider, 0, 0, this.#at);
+    this.#buffer = wider;
+  }
+}
+
+/** Bounded, and free of credentials, should a driver have let them through. */
+function targetId(target: Target): string {
+  return bound(target.type === "file" ? target.id : redactCredentials(target.id), MAX_TARGET_ID);
+}
+
+function actorAttributes(actor: Actor): Uint8Array {
+  return attributes({
+    [ATTR_AUDIT_ACTOR_ID]: actor.id,
+    [ATTR_AUDIT_ACTOR_TYPE]: actor.type,
+    [ATTR_AUDIT_ACTOR_CHAIN]: actor.chain.length > 0 ? actor.chain : undefined,
+    [ATTR_AUDIT_ON_BEHALF_OF_ID]: actor.onBehalfOf,
+    [ATTR_AUDIT_ON_BEHALF_OF_TYPE]: actor.onBehalfOfType,
+    [ATTR_AUDIT_ACTOR_CREDENTIAL_ID]: actor.credential,
+    [ATTR_GEN_AI_AGENT_NAME]: actor.name,
+    [ATTR_GEN_AI_AGENT_VERSION]: actor.version,
+    [ATTR_GEN_AI_WORKFLOW_NAME]: actor.workflowName,
+    [ATTR_AUDIT_WORKFLOW_ID]: actor.workflowId,
+    [ATTR_GEN_AI_CONVERSATION_ID]: actor.conversation,
+  });
+}
+
+function verdictAttributes(verdict: Verdict): Uint8Array {
+  return attributes({
+    [ATTR_AUDIT_POLICY_DECISION]: verdict.decision,
+    [ATTR_AUDIT_POLICY_ENFORCEMENT]: verdict.enforcement,
+    [ATTR_AUDIT_POLICY_ID]: verdict.policyId,
+    [ATTR_AUDIT_POLICY_VERSION]: verdict.policyVersion === "" ? undefined : verdict.policyVersion,
+    [ATTR_AUDIT_POLICY_RULE_ID]: verdict.ruleId,
+    [ATTR_AUDIT_POLICY_REASON]: verdict.reason,
+    [ATTR_AUDIT_TARGET_NAME]: verdict.targetName,
+  });
+}
+
+function sameVerdict(a: Verdict, b: Verdict): boolean {
+  return (
+    a === b ||
+    (a.decision === b.decision &&
+      a.enforcement === b.enforcement &&
+      a.reason === b.reason &&
+      a.targetName === b.targetName &&
+      a.policyVersion === b.policyVersion &&
+      a.policyId === b.policyId)
+  );
+}
+
+function attributes(values: Readonly<Record<string, AttributeValue | undefined>>): Uint8Array {
+  return Buffer.concat(
+    Object.entries(values).flatMap(([key, value]) => (value === undefined ? [] : [encodeAttribute(key, value)])),
+  );
+}
+
+function varintLength(value: number): number {
+  return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x200000 ? 3 : value < 0x10000000 ? 4 : 5;
+}
+
+function varint(value: number): Buffer {
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest > 0x7f; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
+  return Buffer.from([...bytes, rest]);
+}

@@ -1,0 +1,191 @@
+import { writeSync } from "node:fs";
+import { hostname } from "node:os";
+import { isMainThread } from "node:worker_threads";
+
+import { connect, quietly } from "./audit.ts";
+import type { AuditConfig } from "./config.ts";
+import { ControlRecords } from "./control-records.ts";
+import { Core } from "./core.ts";
+import { Coverage } from "./coverage.ts";
+import { Defaults } from "./defaults.ts";
+import type { Driver, Installed } from "./driver.ts";
+import { type Gate, loadGate } from "./gate.ts";
+import { asOurselves, setAmbientActor } from "./identity.ts";
+import { onHookError } from "./module-hook.ts";
+import { thisOwner } from "./spool/owner.ts";
+import { Shipper } from "./spool/shipper.ts";
+import { Spool } from "./spool/spool.ts";
+import { SCOPE_NAME, VERSION } from "./version.ts";
+
+const SUMMARY_EVERY_MS = 60 * 60_000;
+const HOUSEKEEPING_EVERY_MS = 60_000;
+const LEFTOVERS_AFTER_MS = 50;
+/** How long the end of a process may wait for its records to be sent; what is not sent stays in the spool. */
+const EXIT_FLUSH_MS = 5000;
+
+/** The running audit of this thread. */
+export class AuditRuntime {
+  readonly config: AuditConfig;
+  readonly gate: Gate;
+  readonly coverage: Coverage;
+  readonly #installed: readonly Installed[];
+  readonly #spool: Spool;
+  readonly #shipper: Shipper;
+  readonly #records: ControlRecords;
+  readonly #timers: NodeJS.Timeout[] = [];
+  #exitFlush: Promise<void> | undefined;
+  readonly #onBeforeExit = (): void => this.#beforeExit();
+  readonly #onExit = (): void => this.#exit();
+
+  /** @throws InstrumentationError SPOOL if there is nowhere to write records to: nothing is patched then. */
+  constructor(config: AuditConfig, drivers: readonly Driver[]) {
+    this.config = config;
+    this.gate = loadGate(config.policyFile, config.mode);
+    const resource = {
+      ...config.resource,
+      "process.pid": process.pid,
+      "process.runtime.name": "nodejs",
+      "process.runtime.version": process.versions.node,
+      "host.name": hostname(),
+    };
+    this.#spool = new Spool(
+      config.spoolDir,
+      thisOwner(resource, { name: SCOPE_NAME, version: VERSION }),
+      config.spoolMaxBytes,
+    );
+    this.#shipper = new Shipper(this.#spool, config, say);
+    const core = new Core({
+      policy: this.gate.policy,
+      mode: this.gate.mode,
+      unattributed: config.unattributed,
+      // An operator who says "deny" without a policy means it; with one, its mode says whether anything is stopped.
+      unattributedMode: config.mode ?? (config.policyFile === undefined ? "enforce" : this.gate.mode),
+      defaults: new Defaults([config.spoolDir, ...(config.policyFile === undefined ? [] : [config.policyFile])]),
+      sink: {
+        append: (record) => {
+          this.#spool.append(record);
+          this.#shipper.wake();
+        },
+      },
+      onTrouble: say,
+    });
+    setAmbientActor(config.agent);
+    onHookError((error, loaded) => say(`${loaded.name} ${loaded.version ?? ""} is not covered: ${String(error)}`));
+    this.#installed = drivers.map((driver) => driver.install());
+    this.coverage = new Coverage(this.#installed.flatMap((installed) => installed.covered));
+    this.#records = new ControlRecords(core, this.gate, this.coverage, config.agent);
+    this.#records.start();
+    this.#records.policyLoaded(config.policyFile);
+    core.takeCounts();
+    connect(core);
+    this.#startTimers();
+    process.on("beforeExit", this.#onBeforeExit);
+    process.on("exit", this.#onExit);
+  }
+
+  /** Sends what is recorded so far. Resolves to whether nothing is left; what is left stays in the spool. */
+  flush(): Promise<boolean> {
+    return this.#shipper.flush();
+  }
+
+  /**
+   * Stops recording, and records that it stopped: from here on the process is not audited.
+   * @param who how it came, for the record
+   */
+  stop(who: string): void {
+    this.#records.bypass("audit_disabled", who);
+    this.#records.summary();
+    connect(undefined);
+    setAmbientActor(undefined);
+    for (const installed of this.#installed) installed.uninstall();
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#shipper.wake();
+    say(`the audit was switched off (${who}); actions are no longer recorded`);
+  }
+
+  /** Stops, sends what there is and leaves nothing running. */
+  async shutdown(who: string): Promise<void> {
+    this.stop(who);
+    await this.flush();
+    this.#shipper.stop();
+    process.off("beforeExit", this.#onBeforeExit);
+    process.off("exit", this.#onExit);
+    quietly(() => this.#spool.close());
+  }
+
+  #startTimers(): void {
+    asOurselves(() => {
+      const leftovers = (): void => {
+        const claimed = quietly(() => this.#spool.claimLeftovers());
+        if (claimed > 0) this.#shipper.wake();
+      };
+      const housekeeping = (): void => {
+        quietly(() => this.#spool.touch());
+        leftovers();
+      };
+      this.#timers.push(
+        setTimeout(() => attempt(leftovers), LEFTOVERS_AFTER_MS).unref(),
+        setInterval(() => attempt(housekeeping), HOUSEKEEPING_EVERY_MS).unref(),
+        setInterval(() => this.#records.summary(), SUMMARY_EVERY_MS).unref(),
+      );
+    });
+  }
+
+  /** The application has nothing more to do: send the rest, within bounds. Emitted again when that is done. */
+  #beforeExit(): void {
+    if (this.#exitFlush !== undefined) return;
+    this.#records.summary();
+    attempt(() => quietly(() => this.#spool.claimLeftovers()));
+    if (this.#spool.isEmpty) return;
+    asOurselves(() => {
+      // Our sockets do not keep the process alive; this timer does, and not for long.
+      const patience = setTimeout(() => {}, EXIT_FLUSH_MS);
+      this.#exitFlush = this.#shipper.flush().then(() => clearTimeout(patience));
+    });
+  }
+
+  /** No more turns of the event loop: what is written now waits in the spool for the next process. */
+  #exit(): void {
+    this.#records.summary();
+    attempt(() => quietly(() => this.#spool.close()));
+  }
+}
+
+/** One line for people on stderr. Synchronous, because the process may be about to end. */
+export function say(message: string): void {
+  try {
+    quietly(() => writeSync(2, `otel-audit: ${message}\n`));
+  } catch {
+    // Nobody listens. Records do not depend on it.
+  }
+}
+
+/** What the start line says: who, under which policy, to where, and what is seen. */
+export function startLine(runtime: AuditRuntime): string {
+  const { config, gate, coverage } = runtime;
+  const agent = config.agent?.id ?? `none (unattributed: ${config.unattributed})`;
+  const policy = gate.error === undefined ? gate.policy.id : `unusable, every action is denied by policy_error`;
+  return (
+    `agent ${agent}; policy ${policy}; mode ${gate.mode}; to ${config.endpoint.origin}; ` +
+    `covered: ${coverage.covered.join(", ")}; not covered: ${coverage.uncovered.join(", ")}`
+  );
+}
+
+/** Says the start line, once for a process, and what is wrong with the policy. */
+export function announce(runtime: AuditRuntime): void {
+  if (!isMainThread) return;
+  say(startLine(runtime));
+  if (runtime.gate.error !== undefined) {
+    const effect = runtime.gate.mode === "enforce" ? "every action is stopped" : "every action is recorded as denied";
+    say(`the policy cannot be used, ${effect}: ${runtime.gate.error.message}`);
+  }
+  for (const warning of runtime.gate.warnings) say(`policy warning: ${warning}`);
+}
+
+function attempt(fn: () => unknown): void {
+  try {
+    fn();
+  } catch (error) {
+    say(`housekeeping of the spool failed: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

@@ -1,0 +1,113 @@
+import { randomUUID } from "node:crypto";
+import * as fs from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { threadId } from "node:worker_threads";
+
+import type { Attributes } from "@otel-audit/otlp";
+
+/** Who writes a spool folder: enough to tell later whether it still does, and to send its records as its own. */
+export interface Owner {
+  readonly format: 1;
+  readonly pid: number;
+  readonly thread: number;
+  /** Start time of the process in clock ticks since boot, where the system tells (Linux): process ids are reused. */
+  readonly started: string | undefined;
+  /** Where `pid` means anything: boot, pid namespace and host. */
+  readonly place: string;
+  readonly resource: Attributes;
+  readonly scope: { readonly name: string; readonly version: string };
+}
+
+const OWNER_FILE = "owner.json";
+/** A process elsewhere (another container on a shared volume) is taken for dead after this long without a sign of life. */
+const FOREIGN_SILENCE_MS = 10 * 60_000;
+
+export function thisOwner(resource: Attributes, scope: Owner["scope"]): Owner {
+  return {
+    format: 1,
+    pid: process.pid,
+    thread: threadId,
+    started: startTime(process.pid),
+    place: place(),
+    resource,
+    scope,
+  };
+}
+
+/** Makes the folder of an owner inside the spool directory and returns its path. */
+export function createFolder(spoolDir: string, owner: Owner): string {
+  const name = `${owner.pid}-${randomUUID()}`;
+  // Filled under a name that nobody picks up, so that no folder is ever seen without its owner.
+  const hidden = join(spoolDir, `.${name}`);
+  const folder = join(spoolDir, name);
+  fs.mkdirSync(hidden, { mode: 0o700 });
+  fs.writeFileSync(join(hidden, OWNER_FILE), JSON.stringify(owner), { mode: 0o600 });
+  fs.renameSync(hidden, folder);
+  return folder;
+}
+
+/** The owner of a folder; undefined when it names none that can be read. */
+export function readOwner(folder: string): Owner | undefined {
+  try {
+    const owner = JSON.parse(fs.readFileSync(join(folder, OWNER_FILE), "utf8")) as Partial<Owner> | null;
+    if (owner === null || owner.format !== 1 || !Number.isSafeInteger(owner.pid) || typeof owner.place !== "string")
+      return undefined;
+    if (typeof owner.resource !== "object" || owner.resource === null || typeof owner.scope?.name !== "string")
+      return undefined;
+    return owner as Owner;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A sign of life, for processes that cannot look at ours. */
+export function touchOwner(folder: string): void {
+  const now = new Date();
+  fs.utimesSync(join(folder, OWNER_FILE), now, now);
+}
+
+/** Whether the owner of a folder may still write to it. In doubt it may. */
+export function mayBeAlive(owner: Owner, folder: string): boolean {
+  if (owner.place !== place()) return Date.now() - modified(folder) < FOREIGN_SILENCE_MS;
+  try {
+    process.kill(owner.pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+  return owner.started === undefined || startTime(owner.pid) === owner.started;
+}
+
+function modified(folder: string): number {
+  try {
+    return fs.statSync(join(folder, OWNER_FILE)).mtimeMs;
+  } catch {
+    return Date.now();
+  }
+}
+
+function place(): string {
+  return [hostname(), readText("/proc/sys/kernel/random/boot_id"), link("/proc/self/ns/pid")].join(" ");
+}
+
+function startTime(pid: number): string | undefined {
+  // Field 22 of stat, counted behind the command's closing parenthesis: the command may hold spaces.
+  const stat = readText(`/proc/${pid}/stat`);
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+}
+
+function readText(path: string): string {
+  try {
+    return fs.readFileSync(path, "utf8").trim();
+  } catch {
+    return "";
+  }
+}
+
+function link(path: string): string {
+  try {
+    return fs.readlinkSync(path);
+  } catch {
+    return "";
+  }
+}

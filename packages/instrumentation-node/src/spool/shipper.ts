@@ -1,0 +1,214 @@
+import { readFramesSync } from "@otel-audit/ledger";
+import { frameSpans } from "@otel-audit/otlp";
+
+import { asOurselves } from "../identity.ts";
+import { quietly } from "../audit.ts";
+import type { Spool, SpoolFile } from "./spool.ts";
+import { type Answer, post } from "./transport.ts";
+
+/** Where records go. */
+export interface Destination {
+  /** The OTLP endpoint's base URL; `/v1/traces` is added. */
+  readonly endpoint: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Send even if the endpoint does not answer as an otel-audit collector. */
+  readonly trust: boolean;
+}
+
+/** Every answer of our collector carries this header, with its version. */
+export const COLLECTOR_HEADER = "otel-audit-collector";
+
+/** How long records wait for company before they are sent, in milliseconds. */
+const GATHER_MS = 200;
+const FIRST_RETRY_MS = 500;
+const MAX_RETRY_MS = 30_000;
+const MAX_BATCH_SPANS = 512;
+const MAX_BATCH_BYTES = 2 * 1024 * 1024;
+const RETRYABLE: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+const EMPTY = new Uint8Array(0);
+
+/** Why sending stopped for now. */
+class NotSent extends Error {
+  readonly retryAfterMs: number;
+
+  constructor(message: string, retryAfterMs = 0) {
+    super(message);
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/**
+ * Sends the spool's closed files, oldest first, and removes a file once all of it is acknowledged. Whatever goes wrong
+ * before that leaves the file where it is: the collector drops what it has already.
+ */
+export class Shipper {
+  readonly #spool: Spool;
+  readonly #destination: Destination;
+  readonly #url: URL;
+  readonly #say: (message: string) => void;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<boolean> | undefined;
+  #retryMs = 0;
+  #verified: boolean;
+  #trouble = "";
+  #stopped = false;
+
+  /** @param say hears of trouble and of its end, once each */
+  constructor(spool: Spool, destination: Destination, say: (message: string) => void) {
+    this.#spool = spool;
+    this.#destination = destination;
+    this.#url = tracesUrl(destination.endpoint);
+    this.#verified = destination.trust;
+    this.#say = say;
+  }
+
+  /** There is something to send; it goes out soon, without keeping the process alive. */
+  wake(): void {
+    if (this.#timer === undefined && !this.#stopped) this.#schedule(Math.max(GATHER_MS, this.#retryMs));
+  }
+
+  /** Sends everything there is, one attempt. Resolves to whether nothing is left; never rejects. */
+  flush(): Promise<boolean> {
+    this.#running ??= this.#shipAll().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  /** Sends nothing more by itself. */
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #schedule(delay: number): void {
+    asOurselves(() => {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined;
+        void this.flush().then((done) => {
+          if (!done) this.wake();
+        });
+      }, delay).unref();
+    });
+  }
+
+  async #shipAll(): Promise<boolean> {
+    try {
+      quietly(() => this.#spool.rotate());
+      for (let file = this.#spool.closedFiles()[0]; file !== undefined; file = this.#spool.closedFiles()[0]) {
+        await this.#ship(file);
+      }
+      this.#retryMs = 0;
+      if (this.#trouble !== "") this.#say(`records go out again to ${this.#url.origin}`);
+      this.#trouble = "";
+      return this.#spool.isEmpty;
+    } catch (error) {
+      this.#retryMs = Math.min(MAX_RETRY_MS, Math.max(FIRST_RETRY_MS, this.#retryMs * 2));
+      if (error instanceof NotSent) this.#retryMs = Math.max(this.#retryMs, error.retryAfterMs);
+      this.#report(`records wait in ${this.#spool.folder}: ${error instanceof Error ? error.message : String(error)}`);
+      return false;
+    }
+  }
+
+  async #ship(file: SpoolFile): Promise<void> {
+    if (!this.#verified) await this.#verify();
+    const { payloads, damage } = quietly(() => readFramesSync(file.path));
+    const lost = damage.filter((part) => part.kind === "damaged");
+    if (lost.length > 0) this.#say(`a spool file is damaged in ${lost.length} places; what is intact is sent`);
+    let refused = false;
+    for (const batch of batches(payloads)) refused = (await this.#send(file, batch)) || refused;
+    quietly(() => {
+      if (refused) this.#say(`the collector refused records; they are kept in ${this.#spool.quarantine(file)}`);
+      else this.#spool.remove(file);
+    });
+  }
+
+  /** Returns whether the collector refused a record for good. */
+  async #send(file: SpoolFile, batch: readonly Uint8Array[]): Promise<boolean> {
+    const answer = await this.#post(frameSpans(file.owner.resource, file.owner.scope, batch));
+    if (answer.status === 200) {
+      // A partial success: some records will never be taken as they are.
+      return answer.body.length > 0 && hasRejections(answer.body);
+    }
+    if (answer.status !== 400 && answer.status !== 413) throw new NotSent(describe(answer), retryAfter(answer));
+    if (batch.length === 1) return true;
+    // One bad or big record must not hold up the others.
+    const half = batch.length >> 1;
+    const first = await this.#send(file, batch.slice(0, half));
+    return (await this.#send(file, batch.slice(half))) || first;
+  }
+
+  /** An empty request is valid OTLP; only our collector signs its answer. */
+  async #verify(): Promise<void> {
+    const answer = await this.#post(EMPTY);
+    if (answer.status !== 200) throw new NotSent(describe(answer), retryAfter(answer));
+    this.#verified = true;
+  }
+
+  async #post(body: Uint8Array): Promise<Answer> {
+    let answer: Answer;
+    try {
+      answer = await post(this.#url, this.#destination.headers, body);
+    } catch (error) {
+      // Something else may listen there when it comes back.
+      this.#verified = this.#destination.trust;
+      throw new NotSent(`${this.#url.origin} cannot be reached (${networkError(error)})`);
+    }
+    // A proxy in between answers 502 without the header: that says nothing about who is behind it.
+    if (!this.#destination.trust && !RETRYABLE.has(answer.status) && answer.headers[COLLECTOR_HEADER] === undefined) {
+      this.#verified = false;
+      throw new NotSent(
+        `${this.#url.origin} does not answer as an otel-audit collector (status ${answer.status}); ` +
+          "set OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT, or OTEL_AUDIT_EXPORTER_TRUST=1 to send records there all the same",
+      );
+    }
+    return answer;
+  }
+
+  #report(trouble: string): void {
+    if (trouble === this.#trouble) return;
+    this.#trouble = trouble;
+    this.#say(trouble);
+  }
+}
+
+function* batches(payloads: readonly Uint8Array[]): Iterable<readonly Uint8Array[]> {
+  let batch: Uint8Array[] = [];
+  let bytes = 0;
+  for (const payload of payloads) {
+    if (batch.length > 0 && (batch.length === MAX_BATCH_SPANS || bytes + payload.length > MAX_BATCH_BYTES)) {
+      yield batch;
+      batch = [];
+      bytes = 0;
+    }
+    batch.push(payload);
+    bytes += payload.length;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** ExportTraceServiceResponse { partial_success (1) { rejected_spans (1), error_message (2) } }. */
+function hasRejections(body: Uint8Array): boolean {
+  return body[0] === 0x0a && body[2] === 0x08 && body[3] !== 0;
+}
+
+function tracesUrl(endpoint: URL): URL {
+  const url = new URL(endpoint);
+  url.pathname = `${url.pathname.replace(/\/+$/, "")}/v1/traces`;
+  return url;
+}
+
+function describe(answer: Answer): string {
+  return `the collector answered ${answer.status}`;
+}
+
+function retryAfter(answer: Answer): number {
+  const seconds = Number(answer.headers["retry-after"]);
+  return Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds * 1000, MAX_RETRY_MS) : 0;
+}
+
+function networkError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return (error as NodeJS.ErrnoException).code ?? error.message;
+}
