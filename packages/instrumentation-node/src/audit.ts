@@ -2,6 +2,7 @@ import type { AttributeValue } from "@otel-audit/otlp";
 import type { AuditAction, AuditTargetType } from "@otel-audit/semantic-conventions";
 
 import type { AuditPolicyDeniedError } from "./errors.ts";
+import type { AnyFunction } from "./unknown.ts";
 
 /** One thing an action touches. */
 export interface Target {
@@ -98,14 +99,10 @@ export function quietly<T>(fn: () => T): T {
 }
 
 /** `quietly(() => fn.apply(self, args))` without the closure. */
-export function quietlyApply<A extends unknown[] | ArrayLike<unknown>, T>(
-  fn: (this: never, ...args: never[]) => T,
-  self: unknown,
-  args: A,
-): T {
+export function quietlyApply(fn: AnyFunction, self: unknown, args: ArrayLike<unknown>): unknown {
   depth++;
   try {
-    return Reflect.apply(fn, self, args as ArrayLike<unknown>) as T;
+    return Reflect.apply(fn, self, args);
   } finally {
     depth--;
   }

@@ -11,6 +11,7 @@ import { type Actor, currentActor, isQuiet } from "./identity.ts";
 import { newRecordId } from "./ids.ts";
 import { type AuditRecord, RecordEncoder } from "./record-encoder.ts";
 import { type ActiveSpan, activeSpan } from "./trace-context.ts";
+import { property } from "./unknown.ts";
 
 /** Where finished records go; it may throw, and the record is then lost and counted. */
 export interface Sink {
@@ -278,7 +279,8 @@ function errorType(error: unknown): string {
   if (typeof error === "string" && error !== "") return error;
   if (typeof error !== "object" || error === null) return "_OTHER";
   try {
-    const { code, name } = error as { code?: unknown; name?: unknown };
+    const code = property(error, "code");
+    const name = property(error, "name");
     if ((typeof code === "string" && code !== "") || typeof code === "number") return String(code);
     return typeof name === "string" && name !== "" ? name : "_OTHER";
   } catch {

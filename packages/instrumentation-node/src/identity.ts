@@ -53,7 +53,7 @@ export const MAX_CHAIN = 8;
 // One storage for all copies of this package in a process: the application may import another copy than the one that
 // was registered, and its withAgent must count all the same.
 const STORAGE = Symbol.for("otel-audit.identity.1");
-const shared = globalThis as { [STORAGE]?: AsyncLocalStorage<Scope | undefined> };
+const shared: typeof globalThis & { [STORAGE]?: AsyncLocalStorage<Scope | undefined> } = globalThis;
 const storage = (shared[STORAGE] ??= new AsyncLocalStorage<Scope | undefined>());
 
 const OWN: Scope = { actor: undefined, quiet: true };
@@ -104,7 +104,7 @@ export function bindIdentity<A extends unknown[], R>(
 ): (this: unknown, ...args: A) => R {
   const scope = storage.getStore();
   return function (this: unknown, ...args: A): R {
-    return storage.run(scope, () => Reflect.apply(fn, this, args) as R);
+    return storage.run(scope, () => Reflect.apply(fn, this, args));
   };
 }
 

@@ -4,6 +4,7 @@ import { sep } from "node:path";
 
 import { quietly } from "./audit.ts";
 import { replace } from "./patch.ts";
+import { property } from "./unknown.ts";
 
 /** The loaded copy of a package. */
 export interface LoadedPackage {
@@ -23,7 +24,6 @@ export type PackageHook = (exports: unknown, loaded: LoadedPackage) => void;
 interface LoadedModule {
   readonly filename: string;
   readonly exports: unknown;
-  readonly loaded: boolean;
 }
 
 const NODE_MODULES = `${sep}node_modules${sep}`;
@@ -53,7 +53,7 @@ export function onPackage(name: string, hook: PackageHook): () => void {
   const registered = hooks.get(name) ?? new Set();
   hooks.set(name, registered.add(hook));
   for (const module of Object.values(createRequire(import.meta.url).cache)) {
-    if (module?.loaded === true) offer(module);
+    if (isLoadedModule(module)) offer(module);
   }
   return () => {
     registered.delete(hook);
@@ -82,7 +82,7 @@ export function watchModuleLoading(): void {
           return Reflect.apply(load, this, args);
         } finally {
           pendingRead = before;
-          if ((this as LoadedModule).loaded) offer(this as LoadedModule);
+          if (isLoadedModule(this)) offer(this);
         }
       },
   );
@@ -98,8 +98,12 @@ export function isModuleRead(path: unknown): boolean {
   return true;
 }
 
+function isLoadedModule(module: unknown): module is LoadedModule {
+  return property(module, "loaded") === true && typeof property(module, "filename") === "string";
+}
+
 function offer(module: LoadedModule): void {
-  if (hooks.size === 0 || typeof module.filename !== "string") return;
+  if (hooks.size === 0) return;
   const at = module.filename.lastIndexOf(NODE_MODULES);
   if (at === -1) return;
   const inside = module.filename.slice(at + NODE_MODULES.length).replaceAll(sep, "/");
@@ -139,7 +143,7 @@ function call(registered: Iterable<PackageHook>, name: string, directory: string
 function packageVersion(directory: string): string | undefined {
   try {
     const text = quietly(() => readFileSync(`${directory}${sep}package.json`, "utf8"));
-    const version: unknown = (JSON.parse(text) as { version?: unknown }).version;
+    const version = property(JSON.parse(text), "version");
     return typeof version === "string" ? version : undefined;
   } catch {
     return undefined;

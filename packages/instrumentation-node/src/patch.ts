@@ -1,5 +1,4 @@
-/** Any function: patches keep arguments and `this` as they are. */
-export type AnyFunction = (this: unknown, ...args: unknown[]) => unknown;
+import { type AnyFunction, isFunction } from "./unknown.ts";
 
 /**
  * Marks of shimmer and require-in-the-middle. The official instrumentations unwrap whatever carries them, so a
@@ -20,9 +19,9 @@ export function replace(
 ): (() => void) | undefined {
   const descriptor = Object.getOwnPropertyDescriptor(holder, name);
   const original: unknown = Reflect.get(holder, name);
-  if (typeof original !== "function") return undefined;
+  if (!isFunction(original)) return undefined;
   if (descriptor !== undefined && !descriptor.configurable && !descriptor.writable) return undefined;
-  const wrapper = disguise(make(original as AnyFunction), original as AnyFunction);
+  const wrapper = disguise(make(original), original);
   put(holder, name, wrapper, descriptor);
   return () => {
     // Somebody wrapped us since: taking our wrapper out would take theirs out too. It passes through instead.

@@ -6,7 +6,7 @@ import { announce, AuditRuntime, say } from "./runtime.ts";
 
 /** Set on globalThis by the copy of this package that patched: a second copy must not patch again. */
 const RUNNING = Symbol.for("otel-audit.running.1");
-const processWide = globalThis as { [RUNNING]?: AuditRuntime };
+const processWide: typeof globalThis & { [RUNNING]?: AuditRuntime } = globalThis;
 
 /** The audit of this thread, if it runs. */
 export function running(): AuditRuntime | undefined {
@@ -15,7 +15,7 @@ export function running(): AuditRuntime | undefined {
 
 /** Work of the drivers that cannot be done synchronously. */
 export async function prepare(): Promise<void> {
-  await Promise.all(drivers.map((driver) => driver.prepare?.()));
+  for (const driver of drivers) await driver.prepare?.();
 }
 
 /**

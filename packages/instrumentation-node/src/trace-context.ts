@@ -1,3 +1,5 @@
+import { isFunction, property } from "./unknown.ts";
+
 /** What a record needs of the application's active span. */
 export interface ActiveSpan {
   /** 32 hex digits. */
@@ -30,8 +32,8 @@ const VALID_TRACE_ID = /^(?!0{32})[0-9a-f]{32}$/;
 const VALID_SPAN_ID = /^(?!0{16})[0-9a-f]{16}$/;
 
 function contextManager(): ContextManager | undefined {
-  const api = (globalThis as { [API]?: { context?: ContextManager } })[API];
-  return api?.context;
+  const registered: typeof globalThis & { [API]?: { context?: ContextManager } } = globalThis;
+  return registered[API]?.context;
 }
 
 /** The application's active span, sampled or not; undefined without one. Never throws. */
@@ -39,14 +41,18 @@ export function activeSpan(): ActiveSpan | undefined {
   const manager = contextManager();
   if (manager === undefined) return undefined;
   try {
-    const span = manager.active().getValue(SPAN_KEY) as { spanContext?(): ActiveSpan } | undefined;
-    const context = span?.spanContext?.();
+    const span = manager.active().getValue(SPAN_KEY);
+    const context = hasSpanContext(span) ? span.spanContext() : undefined;
     if (context === undefined || !VALID_TRACE_ID.test(context.traceId) || !VALID_SPAN_ID.test(context.spanId))
       return undefined;
     return context;
   } catch {
     return undefined;
   }
+}
+
+function hasSpanContext(span: unknown): span is { spanContext(): ActiveSpan } {
+  return isFunction(property(span, "spanContext"));
 }
 
 /** Runs our own traffic so that other instrumentations make no debug spans of it. */

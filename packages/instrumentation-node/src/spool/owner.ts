@@ -6,6 +6,8 @@ import { threadId } from "node:worker_threads";
 
 import type { Attributes } from "@otel-audit/otlp";
 
+import { isObject, property } from "../unknown.ts";
+
 /** Who writes a spool folder: enough to tell later whether it still does, and to send its records as its own. */
 export interface Owner {
   readonly format: 1;
@@ -50,15 +52,21 @@ export function createFolder(spoolDir: string, owner: Owner): string {
 /** The owner of a folder; undefined when it names none that can be read. */
 export function readOwner(folder: string): Owner | undefined {
   try {
-    const owner = JSON.parse(fs.readFileSync(join(folder, OWNER_FILE), "utf8")) as Partial<Owner> | null;
-    if (owner === null || owner.format !== 1 || !Number.isSafeInteger(owner.pid) || typeof owner.place !== "string")
-      return undefined;
-    if (typeof owner.resource !== "object" || owner.resource === null || typeof owner.scope?.name !== "string")
-      return undefined;
-    return owner as Owner;
+    const owner: unknown = JSON.parse(fs.readFileSync(join(folder, OWNER_FILE), "utf8"));
+    return isOwner(owner) ? owner : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isOwner(value: unknown): value is Owner {
+  return (
+    property(value, "format") === 1 &&
+    Number.isSafeInteger(property(value, "pid")) &&
+    typeof property(value, "place") === "string" &&
+    isObject(property(value, "resource")) &&
+    typeof property(property(value, "scope"), "name") === "string"
+  );
 }
 
 /** A sign of life, for processes that cannot look at ours. */
@@ -73,7 +81,7 @@ export function mayBeAlive(owner: Owner, folder: string): boolean {
   try {
     process.kill(owner.pid, 0);
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+    return property(error, "code") !== "ESRCH";
   }
   return owner.started === undefined || startTime(owner.pid) === owner.started;
 }

@@ -3,6 +3,7 @@ import { frameSpans } from "@otel-audit/otlp";
 
 import { asOurselves } from "../identity.ts";
 import { quietly } from "../audit.ts";
+import { property } from "../unknown.ts";
 import type { Spool, SpoolFile } from "./spool.ts";
 import { type Answer, post } from "./transport.ts";
 
@@ -86,11 +87,13 @@ export class Shipper {
     asOurselves(() => {
       this.#timer = setTimeout(() => {
         this.#timer = undefined;
-        void this.flush().then((done) => {
-          if (!done) this.wake();
-        });
+        void this.#again();
       }, delay).unref();
     });
+  }
+
+  async #again(): Promise<void> {
+    if (!(await this.flush())) this.wake();
   }
 
   async #shipAll(): Promise<boolean> {
@@ -210,5 +213,6 @@ function retryAfter(answer: Answer): number {
 
 function networkError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return (error as NodeJS.ErrnoException).code ?? error.message;
+  const code = property(error, "code");
+  return typeof code === "string" ? code : error.message;
 }

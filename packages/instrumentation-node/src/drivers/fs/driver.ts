@@ -3,7 +3,8 @@ import fs from "node:fs";
 
 import type { Driver, Installed } from "../../driver.ts";
 import { watchModuleLoading } from "../../module-hook.ts";
-import { type AnyFunction, replace } from "../../patch.ts";
+import { replace } from "../../patch.ts";
+import type { AnyFunction } from "../../unknown.ts";
 import { COUNTED, type Row, ROWS, type Style } from "./table.ts";
 import { wrapCounted, WRAPS } from "./wrap.ts";
 

@@ -4,17 +4,19 @@
  */
 export function isEsmLoaderRead(argument: unknown): boolean {
   if (!(argument instanceof URL)) return false;
-  const { prepareStackTrace, stackTraceLimit } = Error;
+  const { stackTraceLimit } = Error;
+  const prepareStackTrace = Object.getOwnPropertyDescriptor(Error, "prepareStackTrace");
   try {
     Error.stackTraceLimit = 12;
     Error.prepareStackTrace = (_error, frames) => frames.some(isGetSource);
-    return (new Error().stack as unknown) === true;
+    const found: unknown = new Error("where").stack;
+    return found === true;
   } catch {
     return false;
   } finally {
     Error.stackTraceLimit = stackTraceLimit;
     if (prepareStackTrace === undefined) Reflect.deleteProperty(Error, "prepareStackTrace");
-    else Error.prepareStackTrace = prepareStackTrace;
+    else Object.defineProperty(Error, "prepareStackTrace", prepareStackTrace);
   }
 }
 

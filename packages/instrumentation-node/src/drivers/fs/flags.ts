@@ -12,13 +12,14 @@ export function openMeaning(flags: unknown): OpenMeaning {
     if ((flags & O_CREAT) !== 0 && (flags & O_EXCL) !== 0) return "create";
     return (flags & O_ACCMODE) === 0 && (flags & (O_TRUNC | O_CREAT | O_APPEND)) === 0 ? "read" : "write";
   }
-  const text = String(flags);
-  if (text === "r" || text === "rs" || text === "sr") return "read";
-  return text.includes("x") ? "create" : "write";
+  if (typeof flags !== "string") return "write";
+  if (flags === "r" || flags === "rs" || flags === "sr") return "read";
+  return flags.includes("x") ? "create" : "write";
 }
 
 /** The flags for the record's `audit.file.flags`. */
 export function flagsText(flags: unknown, otherwise: string): string {
   if (flags === undefined || flags === null) return otherwise;
-  return typeof flags === "number" ? `0${flags.toString(8)}` : String(flags).slice(0, 16);
+  if (typeof flags === "number") return `0${flags.toString(8)}`;
+  return typeof flags === "string" ? flags.slice(0, 16) : otherwise;
 }

@@ -20,6 +20,7 @@ import {
 import type { ObservedAction, Target } from "../../audit.ts";
 import { flagsText, openMeaning } from "./flags.ts";
 import { fileName, type FileName } from "./paths.ts";
+import { property } from "../../unknown.ts";
 
 /** What a call means; undefined when its arguments name no file. */
 export type Describe = (args: readonly unknown[]) => ObservedAction | undefined;
@@ -104,7 +105,7 @@ function opened(at: number, option: "flag" | undefined, otherwise: string): Desc
     const given = args[at];
     let flags: unknown;
     if (option === undefined) flags = typeof given === "function" ? undefined : given;
-    else if (typeof given === "object" && given !== null) flags = (given as { flag?: unknown }).flag;
+    else flags = property(given, option);
     const { event, action } = OPENED[openMeaning(flags ?? otherwise)];
     const attributes = { [ATTR_FILE_PATH]: file.path, [ATTR_AUDIT_FILE_FLAGS]: flagsText(flags, otherwise) };
     return { event, action, targets: [target(file)], attributes };
@@ -158,8 +159,7 @@ function between(
 
 /** A search lists what is below the part of its pattern that is not a pattern. */
 function globbed(args: readonly unknown[]): ObservedAction | undefined {
-  const options = args[1] as { cwd?: unknown } | null | undefined;
-  const cwd = typeof options === "object" && options !== null ? fileName(options.cwd) : undefined;
+  const cwd = fileName(property(args[1], "cwd"));
   const patterns = (Array.isArray(args[0]) ? args[0] : [args[0]]).filter((pattern) => typeof pattern === "string");
   const files = patterns.flatMap((pattern) => fileName(base(pattern, cwd?.path)) ?? []);
   const first = files[0];

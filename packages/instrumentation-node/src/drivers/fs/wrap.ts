@@ -2,7 +2,7 @@ import { aloud, begin, count, observes, type Operation, quietlyApply } from "../
 import { holdsSecrets } from "../../defaults.ts";
 import { bindIdentity, quietlyAsync } from "../../identity.ts";
 import { isModuleRead } from "../../module-hook.ts";
-import type { AnyFunction } from "../../patch.ts";
+import { type AnyFunction, isFunction, property } from "../../unknown.ts";
 import { isEsmLoaderRead } from "./esm-loader.ts";
 import { fileName } from "./paths.ts";
 import type { Row, Style } from "./table.ts";
@@ -43,7 +43,8 @@ function wrapCallback(row: Row, original: AnyFunction): AnyFunction {
     if (!observes()) return Reflect.apply(original, this, args);
     const operation = open(row, args);
     const at = args.findLastIndex((argument) => typeof argument === "function");
-    const callback = args[at] as AnyFunction | undefined;
+    const last = args[at];
+    const callback = isFunction(last) ? last : undefined;
     if (operation?.denied !== undefined && callback !== undefined) {
       process.nextTick(callback, operation.denied);
       return undefined;
@@ -95,7 +96,7 @@ function wrapIterable(row: Row, original: AnyFunction): AnyFunction {
     const passed = row.deep === true ? freeCallbacks(args) : args;
     const result = endOnThrow(operation, () => inside(row, original, this, passed));
     operation?.end();
-    return row.deep === true ? quietIterable(result as AsyncIterable<unknown>) : result;
+    return row.deep === true && isAsyncIterable(result) ? quietIterable(result) : result;
   };
 }
 
@@ -141,10 +142,8 @@ function freeCallbacks(args: readonly unknown[]): unknown[] {
     if (typeof argument !== "object" || argument === null || Object.getPrototypeOf(argument) !== Object.prototype)
       return argument;
     const entries = Object.entries(argument);
-    if (!entries.some(([, value]) => typeof value === "function")) return argument;
-    return Object.fromEntries(
-      entries.map(([key, value]) => [key, typeof value === "function" ? free(value as AnyFunction) : value]),
-    );
+    if (!entries.some(([, value]) => isFunction(value))) return argument;
+    return Object.fromEntries(entries.map(([key, value]) => [key, isFunction(value) ? free(value) : value]));
   });
 }
 
@@ -155,25 +154,25 @@ function free(fn: AnyFunction): AnyFunction {
   };
 }
 
-function quietIterable(iterable: AsyncIterable<unknown>): AsyncIterableIterator<unknown> {
-  const iterator = iterable[Symbol.asyncIterator]();
-  const result = (step: (() => Promise<IteratorResult<unknown>>) | undefined, value?: unknown) =>
-    step === undefined ? Promise.resolve({ done: true as const, value }) : quietlyAsync(step);
-  return {
-    next: () => quietlyAsync(() => iterator.next()),
-    return: (value) => result(iterator.return && (() => iterator.return!(value)), value),
-    throw: (error) => (iterator.throw ? quietlyAsync(() => iterator.throw!(error)) : Promise.reject(error as Error)),
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
+function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return isFunction(property(value, Symbol.asyncIterator));
 }
 
-function rejecting(error: Error): AsyncIterableIterator<unknown> {
-  return {
-    next: () => Promise.reject(error),
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
+/** Steps of an iteration run quietly: they list directories through other patched functions. */
+async function* quietIterable(iterable: AsyncIterable<unknown>): AsyncGenerator {
+  const iterator = iterable[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const step = await quietlyAsync(() => iterator.next());
+      if (step.done === true) return;
+      yield step.value;
+    }
+  } finally {
+    await iterator.return?.();
+  }
+}
+
+// oxlint-disable-next-line require-yield -- the caller's channel for errors is the first step
+async function* rejecting(error: Error): AsyncGenerator {
+  throw error;
 }
