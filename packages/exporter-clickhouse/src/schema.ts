@@ -105,3 +105,20 @@ export async function applySchema(connection: ClickHouseConnection, options: Sch
     await http.close();
   }
 }
+
+/**
+ * Creates database, tables and views unless `audit_events` is there: for those who may write but not create.
+ *
+ * @throws ClickHouseError
+ */
+export async function ensureSchema(connection: ClickHouseConnection): Promise<void> {
+  const http = new ClickHouseHttp(connection, 30_000);
+  try {
+    const database = quoteName("database", connection.database ?? DEFAULT_DATABASE);
+    const [row] = await http.query<{ result: number }>(`EXISTS TABLE ${database}.audit_events`);
+    if (row?.result === 1) return;
+  } finally {
+    await http.close();
+  }
+  await applySchema(connection);
+}

@@ -22,10 +22,11 @@ export interface AuditRoutingExporterOptions {
 }
 
 type ExportCallback = Parameters<SpanExporter["export"]>[1];
+type ExportCode = Parameters<ExportCallback>[0]["code"];
 
 /** `ExportResultCode` of `@opentelemetry/core`, which is not worth a dependency. */
-const SUCCESS = 0;
-const FAILED = 1;
+const SUCCESS: ExportCode = 0;
+const FAILED: ExportCode = 1;
 
 /**
  * A span exporter that brings audit records into ClickHouse without a collector and hands all other spans on.
@@ -89,7 +90,7 @@ export class AuditRoutingExporter implements SpanExporter {
     if (delegate === undefined || spans.length === 0) return;
     await new Promise<void>((resolve, reject) => {
       delegate.export(spans, (result) => {
-        if (Number(result.code) === SUCCESS) resolve();
+        if (result.code === SUCCESS) resolve();
         else reject(result.error ?? new ClickHouseError("SERVER", "the delegate exporter failed without an error"));
       });
     });

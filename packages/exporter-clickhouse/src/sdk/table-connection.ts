@@ -4,7 +4,7 @@ import { AuditWriter } from "../audit-writer.ts";
 import type { ClickHouseConnection } from "../connection.ts";
 import { EmbeddedEngine } from "../embedded/index.ts";
 import { ClickHouseError } from "../errors.ts";
-import { applySchema } from "../schema.ts";
+import { ensureSchema } from "../schema.ts";
 
 /**
  * The way to the table: a server, or an embedded engine that is started when the first segment is there and again when it
@@ -41,7 +41,7 @@ export class TableConnection {
 
   async #connect(): Promise<AuditWriter> {
     if (this.#target !== "embedded") {
-      await applySchema(this.#target);
+      await ensureSchema(this.#target);
       return new AuditWriter(this.#target);
     }
     const engine = await EmbeddedEngine.start({ dataDir: join(this.#dataDir, "clickhouse") });
