@@ -93,7 +93,7 @@ function insertCopies(
       `('${id}', 'p', ${i}, '00000000-0000-0000-0000-00000000000${stream}', toDateTime64(${second}, 9), '${hash.padEnd(16)}')`,
   );
   session.query(
-    `INSERT INTO otel_audit.audit_events (RecordId, Principal, Sequence, StreamId, ReceivedAt, ContentHash) SETTINGS insert_deduplicate = 0 VALUES ${values.join(", ")}`,
+    `INSERT INTO otel_audit.audit_events (RecordId, Principal, Sequence, StreamId, ReceivedAt, ContentHash) SETTINGS deduplicate_insert = 'disable' VALUES ${values.join(", ")}`,
   );
 }
 
