@@ -1,28 +1,7 @@
-import type { AuditAction } from "@otel-audit/semantic-conventions";
-
-import { Collector, type SqlTable } from "./collector.ts";
-import { type UnclassifiedReason, parseSql } from "./parser.ts";
+import type { SqlClassification, UnclassifiedReason } from "./classification.ts";
+import { Collector } from "./collector.ts";
+import { parseSql } from "./parser.ts";
 import { TextCache } from "./text-cache.ts";
-
-export type { SqlTable } from "./collector.ts";
-
-/** What a text of one or several statements does, without any literal or parameter of it. */
-export interface SqlClassification {
-  /** The most dangerous of what it does: EXECUTE > DELETE > UPDATE > CREATE > WRITE > READ. */
-  readonly action: AuditAction;
-  /** `SELECT`, `CREATE TABLE`, …: each once, in order. */
-  readonly operations: readonly string[];
-  /** Each table once for each access, written ones first. Names of CTEs are not among them. */
-  readonly tables: readonly SqlTable[];
-  /** It also, or only, acts on the database as a whole: DO, CALL, server functions, no table at all. */
-  readonly database: boolean;
-  /** `db.query.summary`: `SELECT orders customers`; at most 255 characters. */
-  readonly summary: string;
-  /** Nothing but BEGIN, COMMIT, SET, SHOW, `SELECT 1` and such. */
-  readonly ignorable: boolean;
-  /** Set when the text was not understood: it is then an EXECUTE on the database. */
-  readonly unclassified?: UnclassifiedReason;
-}
 
 const cache = new TextCache<SqlClassification>({
   maxEntries: 2000,

@@ -1,22 +1,16 @@
 import { type AuditAction, AUDIT_ACTIONS_BY_DANGER } from "@otel-audit/semantic-conventions";
 
-import type { SqlClassification } from "./classify.ts";
+import type { SqlClassification, SqlTable } from "./classification.ts";
 import { FUNCTION_ACTIONS } from "./functions.ts";
 import type { SqlNode } from "./parser.ts";
 import { ruleFor, type StatementRule, TELLING_SETTINGS } from "./statements.ts";
-
-/** A table, view, sequence or other relation. */
-export interface SqlTable {
-  /** As written; undefined where the server's search_path decides. */
-  readonly schema: string | undefined;
-  readonly name: string;
-  readonly access: "read" | "write";
-}
 
 /** One operation with the names of its own tables, for the summary. */
 interface Step {
   readonly operation: string;
   readonly names: Set<string>;
+  /** Of a statement that is worth a record. */
+  readonly counts: boolean;
 }
 
 /** The CTE names that a relation may mean. */
@@ -38,9 +32,9 @@ const MAX_SUMMARY = 255;
 export class Collector {
   readonly #tables = new Map<string, SqlTable>();
   readonly #steps: Step[] = [];
-  readonly #operations = new Set<string>();
   #action: AuditAction = "READ";
   #database = false;
+  #mentions = 0;
   #ignorable = true;
 
   /** A statement at the top level. */
@@ -48,35 +42,36 @@ export class Collector {
     for (const [kind, body] of Object.entries(node)) {
       if (!isNode(body)) continue;
       if (isIgnorable(kind, body)) {
-        this.#operations.add(ruleFor(kind).operation);
+        this.#steps.push({ operation: ruleFor(kind).operation, names: new Set(), counts: false });
         continue;
       }
       this.#ignorable = false;
-      const before = this.#tables.size;
+      const before = this.#mentions;
       this.#statement(kind, body, undefined, true);
-      if (this.#tables.size === before && before === 0) this.#database = true;
+      if (this.#mentions === before) this.#database = true;
     }
   }
 
   result(): SqlClassification {
     const tables = [...this.#tables.values()];
-    const steps = this.#steps.map(({ operation, names }) => [operation, ...names].join(" "));
+    const steps = this.#steps.filter(({ counts }) => counts || this.#ignorable);
     return {
       action: this.#action,
-      operations: [...this.#operations],
+      operations: [...new Set(this.#steps.map(({ operation }) => operation))],
       tables: [...tables.filter(isWritten), ...tables.filter((table) => !isWritten(table))],
-      database: !this.#ignorable && (this.#database || tables.length === 0),
-      summary: summarize(steps.length > 0 ? steps : [...this.#operations]),
+      database: this.#database,
+      summary: summarize(steps.map(({ operation, names }) => [operation, ...names])),
       ignorable: this.#ignorable,
     };
   }
 
   #statement(kind: string, node: SqlNode, scope: Scope | undefined, top: boolean): void {
     const rule = ruleFor(kind);
-    const step: Step = { operation: operationOf(kind, node, rule), names: new Set() };
+    const step: Step = { operation: operationOf(kind, node, rule), names: new Set(), counts: true };
     const at = this.#steps.push(step) - 1;
-    this.#raise(actionOf(kind, node, rule));
-    if (rule.database === true) this.#database = true;
+    const action = actionOf(kind, node, rule);
+    this.#raise(action);
+    if (rule.database === true || action === "EXECUTE") this.#database = true;
     const inner = this.#with(node["withClause"], scope);
     for (const table of namedTables(kind, node)) this.#table(table, step);
     for (const [field, value] of Object.entries(node)) {
@@ -100,7 +95,6 @@ export class Collector {
     // VALUES, the two halves of a UNION, subqueries without tables: the step around them says it.
     const empty = kind === "SelectStmt" && step.names.size === 0 && (!top || this.#steps.length > at + 1);
     if (empty) this.#steps.splice(at, 1);
-    else this.#operations.add(step.operation);
   }
 
   /** EXPLAIN without ANALYZE plans a statement and does not run it: it reads what tables there are. */
@@ -159,6 +153,7 @@ export class Collector {
   }
 
   #table(table: SqlTable, step: Step): void {
+    this.#mentions++;
     const key = JSON.stringify([table.access, table.schema, table.name]);
     if (!this.#tables.has(key)) this.#tables.set(key, table);
     step.names.add(printable(table.schema === undefined ? table.name : `${table.schema}.${table.name}`));
@@ -208,8 +203,8 @@ function isCommonTable(name: string, scope: Scope | undefined): boolean {
 /** BEGIN, COMMIT, SET, SHOW and `SELECT 1`. */
 function isIgnorable(kind: string, node: SqlNode): boolean {
   if (kind === "VariableSetStmt") {
-    // RESET ALL takes the telling ones with it.
-    return node["kind"] !== "VAR_RESET_ALL" && !TELLING_SETTINGS.has(String(node["name"]).toLowerCase());
+    // RESET ALL goes back to what is assumed without any SET.
+    return node["kind"] === "VAR_RESET_ALL" || !TELLING_SETTINGS.has(String(node["name"]).toLowerCase());
   }
   if (kind === "SelectStmt") return isConstant(node);
   return ruleFor(kind).ignorable === true;
@@ -327,14 +322,15 @@ function printable(name: string): string {
 }
 
 /** Steps until the bound, never half a name; repeated neighbours once. */
-function summarize(steps: readonly string[]): string {
+function summarize(steps: readonly (readonly string[])[]): string {
   let summary = "";
   let last: string | undefined;
   for (const step of steps) {
-    if (step === last) continue;
-    last = step;
-    for (const [index, word] of step.split(/ (?=(?:[^"]*"[^"]*")*[^"]*$)/).entries()) {
-      const next = summary === "" ? word : `${summary}${index === 0 ? " " : " "}${word}`;
+    const text = step.join(" ");
+    if (text === last) continue;
+    last = text;
+    for (const word of step) {
+      const next = summary === "" ? word : `${summary} ${word}`;
       if (next.length > MAX_SUMMARY) return summary;
       summary = next;
     }

@@ -1,4 +1,4 @@
-import type { AuditAction } from "@otel-audit/semantic-conventions";
+import { AUDIT_ACTION_VALUES, type AuditAction } from "@otel-audit/semantic-conventions";
 
 /**
  * Functions that reach beyond tables or hide what they touch, and so make a statement more than it looks like: a
@@ -8,7 +8,8 @@ import type { AuditAction } from "@otel-audit/semantic-conventions";
  * Sources: PostgreSQL 18 manual 9.28 (system administration), 34.4 (large objects), 9.15.3 (xml mapping), appendix F
  * (adminpack, dblink, pg_walinspect, file_fdw).
  */
-const BY_ACTION: Readonly<Record<Exclude<AuditAction, "READ">, readonly string[]>> = {
+const BY_ACTION: Readonly<Record<AuditAction, readonly string[]>> = {
+  READ: [],
   EXECUTE: [
     // The server's file system.
     "pg_read_file",
@@ -100,7 +101,5 @@ const BY_ACTION: Readonly<Record<Exclude<AuditAction, "READ">, readonly string[]
 
 /** What calling the function is, if it is more than a READ. Names are lower case, without schema. */
 export const FUNCTION_ACTIONS: ReadonlyMap<string, AuditAction> = new Map(
-  Object.entries(BY_ACTION).flatMap(([action, names]) =>
-    names.map((name): [string, AuditAction] => [name, action as AuditAction]),
-  ),
+  AUDIT_ACTION_VALUES.flatMap((action) => BY_ACTION[action].map((name): [string, AuditAction] => [name, action])),
 );

@@ -1,21 +1,12 @@
 import { loadModule, parseSync, SqlError } from "libpg-query";
 
+import type { UnclassifiedReason } from "./classification.ts";
 import { nestingBound } from "./complexity.ts";
 
 /** Texts above this many UTF-16 units are not parsed: a parse costs about half a millisecond per KiB. */
 export const MAX_SQL_LENGTH = 128 * 1024;
 /** Texts that may nest deeper than this are not parsed; PostgreSQL's parser in WebAssembly traps at about 6,000. */
 const MAX_NESTING = 1500;
-
-/** Why a text was not understood. */
-export type UnclassifiedReason =
-  /** PostgreSQL's grammar does not accept it, or it has a NUL, or it is no text at all. */
-  | "invalid"
-  /** Longer than MAX_SQL_LENGTH. */
-  | "too_long"
-  | "too_deep"
-  /** The parser is not loaded yet, or has failed in a way that it does not recover from. */
-  | "no_parser";
 
 /** A node of libpg-query's tree: protobuf JSON of PostgreSQL's own. */
 export type SqlNode = Readonly<Record<string, unknown>>;

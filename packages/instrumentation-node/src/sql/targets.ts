@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 
 import type { Target } from "../audit.ts";
-import type { SqlClassification, SqlTable } from "./classify.ts";
+import type { SqlClassification, SqlTable } from "./classification.ts";
 
 /** Where a client is connected to. */
 export interface DatabaseAddress {
@@ -11,8 +11,6 @@ export interface DatabaseAddress {
   readonly database: string;
 }
 
-/** Beyond this many the tables of a statement are not listed; the record keeps no more. */
-const MAX_TABLES = 128;
 /** Relations that a name without schema means when it is not the server's search_path that decides. */
 const CATALOG = /^pg_/;
 
@@ -23,7 +21,7 @@ const CATALOG = /^pg_/;
 export function databaseId({ host, port, database }: DatabaseAddress): string {
   const name = host.toLowerCase().replace(/\.$/, "");
   const authority = isIP(name) === 6 ? `[${name}]` : encodeURIComponent(name);
-  return `postgresql://${authority}${port === 5432 ? "" : `:${port}`}/${encode(database)}`;
+  return `postgresql://${authority}${port === 5432 ? "" : `:${port}`}/${encodeURIComponent(Buffer.from(database).toString())}`;
 }
 
 /**
@@ -34,7 +32,7 @@ export function databaseId({ host, port, database }: DatabaseAddress): string {
  * to is not known here.
  */
 export function sqlTargets(classification: SqlClassification, database: string): Target[] {
-  const tables = classification.tables.slice(0, MAX_TABLES).map((table): Target => ({
+  const tables = classification.tables.map((table): Target => ({
     type: "database.table",
     id: `${database}/${encode(schemaOf(table))}.${encode(table.name)}`,
     access: table.access,
@@ -48,9 +46,5 @@ function schemaOf({ schema, name }: SqlTable): string {
 
 /** The dot separates schema and table, so that one in a quoted name is encoded. */
 function encode(name: string): string {
-  try {
-    return encodeURIComponent(name.toWellFormed()).replaceAll(".", "%2E").replaceAll("*", "%2A");
-  } catch {
-    return "_";
-  }
+  return encodeURIComponent(name).replaceAll(".", "%2E");
 }

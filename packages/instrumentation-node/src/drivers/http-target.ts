@@ -1,0 +1,186 @@
+import { isIP } from "node:net";
+
+import {
+  ATTR_HTTP_REQUEST_METHOD,
+  ATTR_NETWORK_TRANSPORT,
+  ATTR_SERVER_ADDRESS,
+  ATTR_SERVER_PORT,
+  ATTR_URL_FULL,
+  ATTR_URL_SCHEME,
+  type AuditAction,
+  EVENT_HTTP_REQUEST,
+} from "@otel-audit/semantic-conventions";
+
+import type { ObservedAction, Target } from "../audit.ts";
+
+/** Where a request goes and what it asks for, as the client library was told. */
+export interface HttpDestination {
+  /** In the case it was given in. */
+  readonly method: string;
+  readonly scheme: "http" | "https";
+  /** Name or address, without port; IPv6 with or without brackets. */
+  readonly host: string;
+  /** Undefined: the scheme's default. */
+  readonly port: number | string | undefined;
+  /** The request target: a path with query, an absolute URL (to a proxy), or `host:port` (CONNECT). */
+  readonly path: string;
+  /** Path of the unix socket that is used instead of host and port. */
+  readonly socketPath?: string | undefined;
+}
+
+/** RFC 9110 9.3, RFC 5789, RFC 4918 9, RFC 9110 (QUERY draft); what is not here may do anything and is a WRITE. */
+const ACTIONS: Readonly<Record<string, AuditAction>> = {
+  GET: "READ",
+  HEAD: "READ",
+  OPTIONS: "READ",
+  TRACE: "READ",
+  QUERY: "READ",
+  PROPFIND: "READ",
+  REPORT: "READ",
+  SEARCH: "READ",
+  PUT: "UPDATE",
+  PATCH: "UPDATE",
+  PROPPATCH: "UPDATE",
+  MOVE: "UPDATE",
+  LOCK: "UPDATE",
+  UNLOCK: "UPDATE",
+  MKCOL: "CREATE",
+  MKCALENDAR: "CREATE",
+  DELETE: "DELETE",
+};
+
+const DEFAULT_PORTS = { http: 80, https: 443 } as const;
+
+/**
+ * The audit action of one HTTP request. Its target's id has scheme, host in ASCII, port if not the default, and the
+ * path as a server would normalise it; no query, fragment or credentials. Over a unix socket it is
+ * `http+unix://<percent-encoded socket path>/path`, whatever host the request names. A request that goes to a proxy has
+ * both as targets: what it asks for first, then the proxy. Never throws.
+ */
+export function httpAction(destination: HttpDestination): ObservedAction {
+  const method = destination.method.toUpperCase();
+  const server = origin(destination);
+  const ids = requestIds(method, destination.path, server);
+  const attributes: Record<string, string | number> = {
+    [ATTR_HTTP_REQUEST_METHOD]: method,
+    [ATTR_URL_FULL]: ids[0],
+    [ATTR_URL_SCHEME]: destination.scheme,
+    [ATTR_SERVER_ADDRESS]: server.address,
+  };
+  if (server.port !== undefined) attributes[ATTR_SERVER_PORT] = server.port;
+  if (destination.socketPath !== undefined) attributes[ATTR_NETWORK_TRANSPORT] = "unix";
+  return {
+    event: EVENT_HTTP_REQUEST,
+    name: method,
+    action: Object.hasOwn(ACTIONS, method) ? (ACTIONS[method] ?? "WRITE") : "WRITE",
+    targets: ids.map((id): Target => ({ type: "http.endpoint", id })),
+    attributes,
+  };
+}
+
+interface Origin {
+  /** `https://host:8443`, without a path. */
+  readonly id: string;
+  readonly address: string;
+  /** Only when it is not the default. */
+  readonly port: number | undefined;
+}
+
+function origin({ scheme, host, port, socketPath }: HttpDestination): Origin {
+  if (socketPath !== undefined) {
+    return { id: `${scheme}+unix://${encodeComponent(socketPath)}`, address: socketPath, port: undefined };
+  }
+  const name = canonicalHost(host);
+  const number = port === undefined || port === "" ? undefined : Number(port);
+  const telling = number === undefined || number === DEFAULT_PORTS[scheme] ? undefined : number;
+  return {
+    id: `${scheme}://${name}${telling === undefined ? "" : `:${telling}`}`,
+    address: name.startsWith("[") ? name.slice(1, -1) : name,
+    port: telling === undefined || Number.isNaN(telling) ? undefined : telling,
+  };
+}
+
+function requestIds(method: string, path: string, server: Origin): [string, ...string[]] {
+  if (method === "CONNECT") {
+    const tunnel = parse(`https://${path}`);
+    return tunnel === undefined ? [`${server.id}/`] : [`${tunnel.protocol}//${canonicalAuthority(tunnel)}/`, `${server.id}/`];
+  }
+  if (ABSOLUTE.test(path)) {
+    const url = parse(path);
+    if (url !== undefined) {
+      const id = `${url.protocol}//${canonicalAuthority(url)}${canonicalPath(path.slice(path.indexOf("/", 8) >>> 0))}`;
+      const own = `${server.id}${canonicalPath("/")}`;
+      return id.startsWith(`${server.id}/`) ? [id] : [id, own];
+    }
+  }
+  return [server.id + canonicalPath(path)];
+}
+
+const ABSOLUTE = /^https?:\/\//i;
+
+function canonicalAuthority(url: URL): string {
+  const host = canonicalHost(url.hostname);
+  return url.port === "" ? host : `${host}:${url.port}`;
+}
+
+/** Nothing in it that normalising would change. */
+const PLAIN_PATH = /^\/(?:[A-Za-z0-9_~:@!$&'()*+,;=-][A-Za-z0-9_~:@!$&'()*+,;=.-]*(?:\/|$))*$/;
+const UNRESERVED_ESCAPE = /%(?:2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])/g;
+const ESCAPE = /%[0-9a-fA-F]{2}/g;
+
+/**
+ * The path that a server takes it for (RFC 3986 6.2.2): dot segments resolved, needless escapes undone, so that
+ * `/v1/refunds/%2e%2e/admin` is not taken for something under `/v1/refunds/`.
+ */
+export function canonicalPath(requestTarget: string): string {
+  const end = requestTarget.search(/[?#]/);
+  const raw = end === -1 ? requestTarget : requestTarget.slice(0, end);
+  if (PLAIN_PATH.test(raw)) return raw;
+  const undone = raw.replace(UNRESERVED_ESCAPE, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)));
+  const url = parse(`http://h${undone.startsWith("/") || undone.startsWith("\\") ? "" : "/"}${undone}`);
+  const path = url === undefined ? encodeURI(Buffer.from(undone).toString()) : url.pathname;
+  return path.replace(ESCAPE, (escape) => escape.toUpperCase());
+}
+
+const MAX_HOSTS = 1000;
+const hosts = new Map<string, string>();
+
+/**
+ * One form for each host: lower case, IDN in ASCII, numeric addresses as dotted IPv4 (also IPv4 in IPv6, also
+ * `0x7f.1`), other IPv6 compressed and in brackets, no trailing dot.
+ */
+export function canonicalHost(host: string): string {
+  const known = hosts.get(host);
+  if (known !== undefined) return known;
+  const canonical = parseHost(host);
+  if (hosts.size >= MAX_HOSTS) hosts.clear();
+  if (host.length <= 255) hosts.set(host, canonical);
+  return canonical;
+}
+
+const MAPPED = /^\[::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/;
+
+function parseHost(host: string): string {
+  const bare = host.startsWith("[") && host.endsWith("]") ? host.slice(1, -1) : host;
+  const zone = isIP(bare) === 6 ? bare.indexOf("%") : -1;
+  const address = zone === -1 ? bare : bare.slice(0, zone);
+  const text = isIP(address) === 6 ? `[${address}]` : address;
+  // A host is a host: nothing in it may read as userinfo, port or path.
+  const name = /[/?#@\\]|:(?![^[]*\])/.test(text) ? undefined : parse(`http://${text}/`)?.hostname;
+  if (name === undefined || name === "") return encodeComponent(bare.toLowerCase());
+  const mapped = MAPPED.exec(name);
+  if (mapped !== null) {
+    const [high, low] = [Number.parseInt(mapped[1] ?? "0", 16), Number.parseInt(mapped[2] ?? "0", 16)];
+    return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
+  }
+  if (zone !== -1) return `${name.slice(0, -1)}%25${encodeComponent(bare.slice(zone + 1))}]`;
+  return name.replace(/\.+$/, "") || name;
+}
+
+function encodeComponent(text: string): string {
+  return encodeURIComponent(Buffer.from(text).toString());
+}
+
+function parse(url: string): URL | undefined {
+  return URL.parse(url) ?? undefined;
+}

@@ -1,0 +1,37 @@
+import type { AuditAction } from "@otel-audit/semantic-conventions";
+
+/** Why a text was not understood. */
+export type UnclassifiedReason =
+  /** PostgreSQL's grammar does not accept it, or it has a NUL, or it is no text at all. */
+  | "invalid"
+  /** Longer than MAX_SQL_LENGTH. */
+  | "too_long"
+  | "too_deep"
+  /** The parser is not loaded yet, or has failed in a way that it does not recover from. */
+  | "no_parser";
+
+/** A table, view, sequence or other relation. */
+export interface SqlTable {
+  /** As written; undefined where the server's search_path decides. */
+  readonly schema: string | undefined;
+  readonly name: string;
+  readonly access: "read" | "write";
+}
+
+/** What a text of one or several statements does, without any literal or parameter of it. */
+export interface SqlClassification {
+  /** The most dangerous of what it does: EXECUTE > DELETE > UPDATE > CREATE > WRITE > READ. */
+  readonly action: AuditAction;
+  /** `SELECT`, `CREATE TABLE`, …: each once, in order. */
+  readonly operations: readonly string[];
+  /** Each table once for each access, written ones first. Names of CTEs are not among them. */
+  readonly tables: readonly SqlTable[];
+  /** It also, or only, acts on the database as a whole: DO, CALL, server functions, no table at all. */
+  readonly database: boolean;
+  /** `db.query.summary`: `SELECT orders customers`; at most 255 characters. */
+  readonly summary: string;
+  /** Nothing but BEGIN, COMMIT, SET, SHOW, `SELECT 1` and such. */
+  readonly ignorable: boolean;
+  /** Set when the text was not understood: it is then an EXECUTE on the database. */
+  readonly unclassified?: UnclassifiedReason;
+}
