@@ -1,0 +1,241 @@
+import { AUDIT_ACTIONS_BY_DANGER, type AuditAction } from "@otel-audit/semantic-conventions";
+import { BUILTIN_NAMES, builtinIndex, builtinName, isCertain } from "./builtin.ts";
+import { ACTOR_TYPES, type CompiledResource, type ResourceTerm } from "./model.ts";
+import { AGENT_PREFIX, BOTH, LOOSE } from "./pattern.ts";
+import { describe, readTarget, type Reading } from "./target.ts";
+import type { PolicyAction } from "./types.ts";
+
+/** Most targets of one action. */
+const MAX_TARGETS = 1000;
+
+/** Longest identity or name that is judged, in UTF-16 code units. */
+const MAX_NAME_LENGTH = 4096;
+
+const EXECUTE = AUDIT_ACTIONS_BY_DANGER.indexOf("EXECUTE");
+const WRITE = AUDIT_ACTIONS_BY_DANGER.indexOf("WRITE");
+const READ = AUDIT_ACTIONS_BY_DANGER.indexOf("READ");
+
+/** The action cannot be judged: a deny. */
+export class EvaluationError extends Error {
+  override readonly name = "EvaluationError";
+}
+
+/** What the rules ask about one action. Used again for every action, so that judging allocates little. */
+export class Facts {
+  readonly #resources: readonly CompiledResource[];
+  /** Resources that name an action, by danger. */
+  readonly #overrides: readonly { readonly index: number; readonly action: number }[];
+  readonly #words: number;
+  /** Resources that a target belongs to in any reading, `words` numbers a target. */
+  #any: Uint32Array;
+  /** … and in all readings. */
+  #all: Uint32Array;
+  /** Actions of each target as bits by danger. */
+  #actions: Uint8Array;
+  #targetCount = 0;
+
+  /** The actor's id without `agent:`. */
+  agent = "";
+  isAgent = false;
+  /** The action and those of all targets, as bits by danger. */
+  actionBits = 0;
+  /** After a resource's `action:`. */
+  action: AuditAction = "EXECUTE";
+  targetName: string | undefined;
+
+  constructor(resources: readonly CompiledResource[]) {
+    this.#resources = resources;
+    this.#overrides = resources.flatMap(({ action }, index) =>
+      action === undefined ? [] : [{ index, action: AUDIT_ACTIONS_BY_DANGER.indexOf(action) }],
+    );
+    this.#words = Math.ceil((resources.length + BUILTIN_NAMES.length) / 32);
+    this.#any = new Uint32Array(8 * this.#words);
+    this.#all = new Uint32Array(8 * this.#words);
+    this.#actions = new Uint8Array(8);
+  }
+
+  /** Throws what makes the action impossible to judge. */
+  read(action: PolicyAction): void {
+    const { actorId, actorType, targets } = action;
+    checkName("actorId", actorId);
+    checkName("event", action.event);
+    for (const key of OPTIONAL_NAMES) {
+      if (action[key] !== undefined) {
+        checkName(key, action[key]);
+      }
+    }
+    for (const id of action.actorChain ?? []) {
+      checkName("actorChain", id);
+    }
+    if (!ACTOR_TYPES.includes(actorType)) {
+      throw new EvaluationError(`unknown actor type ${describe(actorType)}`);
+    }
+    if (!Array.isArray(targets) || targets.length > MAX_TARGETS) {
+      throw new EvaluationError(`the action has no list of at most ${MAX_TARGETS} targets`);
+    }
+    this.isAgent = actorType === "agent" || actorId.startsWith(AGENT_PREFIX);
+    this.agent = withoutAgentPrefix(actorId);
+    this.#readTargets(action);
+  }
+
+  #readTargets(action: PolicyAction): void {
+    const whole = AUDIT_ACTIONS_BY_DANGER.indexOf(action.action);
+    if (whole === -1) {
+      throw new EvaluationError(`unknown action ${describe(action.action)}`);
+    }
+    const { targets } = action;
+    // An action without a target is judged like one on something that belongs to no resource.
+    this.#targetCount = Math.max(1, targets.length);
+    this.#reserve(this.#targetCount);
+    this.targetName = undefined;
+    this.#actions[0] = 1 << whole;
+    let bits = 0;
+    let changed = -1;
+    for (let index = 0; index < targets.length; index++) {
+      const target = targets[index];
+      if (target === undefined) {
+        throw new EvaluationError(`the action's target ${index} is missing`);
+      }
+      const reading = readTarget(target.type, target.id);
+      const name = this.#readResources(reading, index);
+      if (index === 0) {
+        this.targetName = name;
+      }
+      const own = this.#ownAction(reading, index, whole);
+      if (own === undefined) {
+        // As in SQL's own grants: what is only read needs the right to read.
+        const isRead = target.access === "read" && whole !== READ;
+        const executes = whole === EXECUTE ? 1 << EXECUTE : 0;
+        this.#actions[index] = isRead ? (1 << READ) | executes : 1 << whole;
+      } else {
+        this.#actions[index] = 1 << own;
+        changed = Math.max(changed, own);
+      }
+      bits |= this.#actions[index] ?? 0;
+    }
+    const effective = changed === -1 ? whole : changed;
+    this.action = AUDIT_ACTIONS_BY_DANGER[effective] ?? "EXECUTE";
+    this.actionBits = bits | (1 << effective);
+  }
+
+  #reserve(targetCount: number): void {
+    const length = targetCount * this.#words;
+    if (this.#any.length < length) {
+      this.#any = new Uint32Array(length);
+      this.#all = new Uint32Array(length);
+      this.#actions = new Uint8Array(targetCount);
+    } else {
+      this.#any.fill(0, 0, length);
+      this.#all.fill(0, 0, length);
+    }
+  }
+
+  /** Fills the bits of one target and gives the name for the record. */
+  #readResources(reading: Reading, target: number): string | undefined {
+    const resources = this.#resources;
+    let name: string | undefined;
+    for (let index = 0; index < resources.length; index++) {
+      const resource = resources[index];
+      let readings = 0;
+      for (const pattern of resource?.patterns ?? []) {
+        if (pattern.kind === reading.kind) {
+          readings |= pattern.match(reading);
+        }
+      }
+      if (readings !== 0) {
+        name ??= resource?.name;
+        this.#mark(target, index, readings);
+      }
+    }
+    const builtin = builtinName(reading);
+    if (builtin !== undefined) {
+      const readings = isCertain(reading) ? BOTH : LOOSE;
+      this.#mark(target, resources.length + builtinIndex(builtin), readings);
+    }
+    return name ?? builtin;
+  }
+
+  #mark(target: number, index: number, readings: number): void {
+    const word = target * this.#words + (index >> 5);
+    const bit = 1 << (index & 31);
+    this.#any[word] = (this.#any[word] ?? 0) | bit;
+    if (readings === BOTH) {
+      this.#all[word] = (this.#all[word] ?? 0) | bit;
+    }
+  }
+
+  /** The action that a resource of the target names, where the call itself does not tell what it does. */
+  #ownAction(reading: Reading, target: number, whole: number): number | undefined {
+    const isOpen =
+      reading.kind === "http"
+        ? whole === WRITE
+        : (reading.kind === "tool" || reading.kind === "process") && whole === EXECUTE;
+    if (!isOpen) {
+      return undefined;
+    }
+    let own: number | undefined;
+    for (const { index, action } of this.#overrides) {
+      // Made less dangerous only without doubt.
+      const marks = action < whole ? this.#all : this.#any;
+      if (((marks[target * this.#words + (index >> 5)] ?? 0) & (1 << (index & 31))) !== 0) {
+        own = Math.max(own ?? action, action);
+      }
+    }
+    return own;
+  }
+
+  /** Some target is acted on in one of these ways and is in the resources; doubt counts as yes. */
+  hasTarget(actions: number, resource: ResourceTerm | undefined): boolean {
+    if (resource === undefined) {
+      return (this.actionBits & actions) !== 0;
+    }
+    for (let target = 0; target < this.#targetCount; target++) {
+      if (((this.#actions[target] ?? 0) & actions) !== 0 && this.#isIn(resource, target, this.#any, this.#all)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** The action and all targets stay within these; doubt counts as no. */
+  staysWithin(actions: number, resource: ResourceTerm | undefined): boolean {
+    if ((this.actionBits & ~actions) !== 0) {
+      return false;
+    }
+    if (resource !== undefined) {
+      for (let target = 0; target < this.#targetCount; target++) {
+        if (!this.#isIn(resource, target, this.#all, this.#any)) {
+          return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  /** `certain` are the marks that count for the rule, `doubtful` those that count against its complement. */
+  #isIn(term: ResourceTerm, target: number, certain: Uint32Array, doubtful: Uint32Array): boolean {
+    const positive = term.isNegated ? doubtful : certain;
+    const negative = term.isNegated ? certain : doubtful;
+    const first = target * this.#words;
+    let isHit = false;
+    let isNone = term.hasNone;
+    for (let word = 0; word < this.#words; word++) {
+      isHit ||= ((positive[first + word] ?? 0) & (term.mask[word] ?? 0)) !== 0;
+      isNone &&= negative[first + word] === 0;
+    }
+    return (isHit || isNone) !== term.isNegated;
+  }
+}
+
+/** `agent:refunds` and `refunds` are one agent. */
+export function withoutAgentPrefix(id: string): string {
+  return id.startsWith(AGENT_PREFIX) ? id.slice(AGENT_PREFIX.length) : id;
+}
+
+const OPTIONAL_NAMES = ["onBehalfOf", "workflow", "tool"] as const;
+
+function checkName(field: string, value: unknown): void {
+  if (typeof value !== "string" || value.length > MAX_NAME_LENGTH) {
+    throw new EvaluationError(`${field} is not a text of at most ${MAX_NAME_LENGTH} characters: ${describe(value)}`);
+  }
+}

@@ -1,0 +1,176 @@
+import { decodeOnce, foldCharacters } from "./address.ts";
+import { compileName, compileSegments, type TextTest } from "./glob.ts";
+import {
+  checkPattern,
+  expandBraces,
+  GLOBSTAR,
+  joinLiterals,
+  literalOf,
+  parseName,
+  type GlobSegment,
+  type GlobToken,
+} from "./glob-syntax.ts";
+import { checkBrackets, parsePattern } from "./pattern-syntax.ts";
+import type { Reading, ResourceKind } from "./target.ts";
+
+/** One brace-free pattern of a resource in both readings. */
+interface Alternative {
+  /** Undefined: any. */
+  readonly scheme: string | undefined;
+  readonly exact: TextTest;
+  /** The same function as `exact` where the readings of the pattern do not differ. */
+  readonly loose: TextTest;
+}
+
+/** The target matches as it is written. */
+export const EXACT = 1;
+/** The target matches as a lenient server reads it. */
+export const LOOSE = 2;
+/** Both at once: what an allow needs; a deny needs one. */
+export const BOTH = EXACT | LOOSE;
+
+export class ResourcePattern {
+  readonly kind: ResourceKind;
+  readonly text: string;
+  readonly #alternatives: readonly Alternative[];
+
+  /** Throws `GlobSyntaxError`. */
+  constructor(kind: ResourceKind, text: string) {
+    checkPattern(text);
+    this.kind = kind;
+    this.text = text;
+    this.#alternatives = expandBraces(text).map((one) => compileAlternative(kind, one));
+  }
+
+  /** How many patterns the braces stand for. */
+  get size(): number {
+    return this.#alternatives.length;
+  }
+
+  /** The readings in which the target matches: {@link EXACT}, {@link LOOSE}. */
+  match(target: Reading): number {
+    let readings = 0;
+    const isClear = target.exact === target.loose;
+    for (const alternative of this.#alternatives) {
+      if (alternative.scheme !== undefined && alternative.scheme !== target.scheme) {
+        continue;
+      }
+      if (isClear && alternative.exact === alternative.loose) {
+        readings |= alternative.exact(target.exact) ? BOTH : 0;
+      } else {
+        readings |= (alternative.exact(target.exact) ? EXACT : 0) | (alternative.loose(target.loose) ? LOOSE : 0);
+      }
+      if (readings === BOTH) {
+        return BOTH;
+      }
+    }
+    return readings;
+  }
+}
+
+/** A pattern for an identity or a name. */
+export interface NamePattern {
+  readonly text: string;
+  readonly test: TextTest;
+  /** The text it is equal to, if it has no wildcard. */
+  readonly literal: string | undefined;
+  /** The pattern was written with `agent:`, which is not in its text any more. */
+  readonly isAgent: boolean;
+}
+
+/** In front of an agent's id it may stand or not: `agent:refunds` and `refunds` are one agent. */
+export const AGENT_PREFIX = "agent:";
+
+/** Throws `GlobSyntaxError`. */
+export function compileNamePatterns(pattern: string, isActor: boolean): NamePattern[] {
+  checkPattern(pattern);
+  return expandBraces(pattern).map((one) => {
+    const isAgent = isActor && one.startsWith(AGENT_PREFIX);
+    const text = isAgent ? one.slice(AGENT_PREFIX.length) : one;
+    checkPattern(text);
+    checkBrackets(text, pattern);
+    const tokens = parseName(text);
+    return { text, test: compileName(tokens), literal: literalOf(tokens), isAgent };
+  });
+}
+
+function compileAlternative(kind: ResourceKind, text: string): Alternative {
+  const { scheme, segments } = parsePattern(kind, text);
+  const exact = segments.map((segment) => mapLiterals(segment, (literal) => exactLiteral(kind, literal)));
+  const loose = looseSegments(kind, exact);
+  const test = compileSegments(exact);
+  return { scheme, exact: test, loose: isSame(exact, loose) ? test : compileSegments(loose) };
+}
+
+function exactLiteral(kind: ResourceKind, literal: string): string {
+  // In a file's pattern a percent sign is a percent sign: the path is written as the file system has it.
+  return kind === "http" || kind === "db" ? decodeOnce(literal) : literal;
+}
+
+/** The pattern as the lenient reading of a target would spell it; see `foldText`. */
+function looseSegments(kind: ResourceKind, segments: readonly GlobSegment[]): GlobSegment[] {
+  const loose: GlobSegment[] = [];
+  for (const [index, segment] of segments.entries()) {
+    if (segment === GLOBSTAR) {
+      loose.push(segment);
+      continue;
+    }
+    const folded = mapLiterals(segment, (literal) => foldCharacters(kind, literal));
+    const parts = index === 0 ? [folded] : splitSegment(folded);
+    for (const part of parts) {
+      const kept = kind === "http" && index > 0 ? withoutParameters(part) : part;
+      // The lenient reading has no empty segments but the one in front of an absolute path.
+      if (kept.length > 0 || (index === 0 && segments.length > 1)) {
+        loose.push(kept);
+      }
+    }
+  }
+  return loose.length === 1 && loose[0] !== GLOBSTAR && loose[0]?.length === 0 ? [[], []] : loose;
+}
+
+function splitSegment(tokens: readonly GlobToken[]): GlobToken[][] {
+  const parts: GlobToken[][] = [[]];
+  for (const token of tokens) {
+    if (typeof token !== "string") {
+      parts.at(-1)?.push(token);
+      continue;
+    }
+    for (const [index, text] of token.split("/").entries()) {
+      if (index > 0) {
+        parts.push([]);
+      }
+      parts.at(-1)?.push(text);
+    }
+  }
+  return parts.map(joinLiterals);
+}
+
+function withoutParameters(tokens: readonly GlobToken[]): GlobToken[] {
+  const kept: GlobToken[] = [];
+  for (const token of tokens) {
+    if (typeof token === "string" && token.includes(";")) {
+      kept.push(token.slice(0, token.indexOf(";")));
+      break;
+    }
+    kept.push(token);
+  }
+  return joinLiterals(kept);
+}
+
+function mapLiterals(segment: readonly GlobToken[], change: (literal: string) => string): readonly GlobToken[];
+function mapLiterals(segment: GlobSegment, change: (literal: string) => string): GlobSegment;
+function mapLiterals(segment: GlobSegment, change: (literal: string) => string): GlobSegment {
+  return segment === GLOBSTAR
+    ? segment
+    : joinLiterals(segment.map((token) => (typeof token === "string" ? change(token) : token)));
+}
+
+function isSame(a: readonly GlobSegment[], b: readonly GlobSegment[]): boolean {
+  return a.length === b.length && a.every((segment, index) => isSameSegment(segment, b[index]));
+}
+
+function isSameSegment(a: GlobSegment, b: GlobSegment | undefined): boolean {
+  return a === GLOBSTAR || b === GLOBSTAR || b === undefined
+    ? a === b
+    : a.length === b.length && a.every((token, index) => token === b[index]);
+}
