@@ -39,6 +39,13 @@ const ONE_BLOCK: ClickHouseSettings = {
   max_insert_threads: "1",
 };
 
+/** On replicas: an answer means a majority has the block, and a count sees what such an answer promised. */
+const QUORUM: ClickHouseSettings = {
+  insert_quorum: "auto",
+  insert_quorum_parallel: 0,
+  distributed_foreground_insert: 1,
+};
+
 /**
  * Writes closed segments into `audit_events`, each exactly once.
  *
@@ -117,7 +124,7 @@ export class AuditWriter {
     const last = segment.firstSequence + BigInt(segment.count) - 1n;
     const sql =
       `SELECT toString(count()) AS rows FROM ${this.#table} WHERE StreamId = '${checkUuid(segment.streamId)}' ` +
-      `AND Sequence BETWEEN ${segment.firstSequence} AND ${last}`;
+      `AND Sequence BETWEEN ${segment.firstSequence} AND ${last} AND _partition_id = '${checkPartition(segment.partition)}'`;
     const settings: ClickHouseSettings =
       this.#options.cluster === undefined ? {} : { select_sequential_consistency: "1" };
     const [row] = await this.#http.query<{ rows: string }>(sql, settings);
@@ -147,7 +154,7 @@ export class AuditWriter {
       compression: this.#compression,
       settings: {
         ...ONE_BLOCK,
-        ...(this.#options.cluster === undefined ? {} : { insert_quorum: "auto", distributed_foreground_insert: 1 }),
+        ...(this.#options.cluster === undefined ? {} : QUORUM),
         insert_deduplicate: 1,
         insert_deduplication_token: attempt === 0 ? segment.hash : `${segment.hash}:${attempt}`,
       },
@@ -189,6 +196,11 @@ function queryPrefix(segment: ClosedSegment): string {
 function checkUuid(id: string): string {
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) return id;
   throw new ClickHouseError("INVALID_OPTION", `streamId ${JSON.stringify(id)}: not a UUID`);
+}
+
+function checkPartition(partition: string): string {
+  if (/^\d{6}$/.test(partition)) return partition;
+  throw new ClickHouseError("INVALID_OPTION", `partition ${JSON.stringify(partition)}: not YYYYMM`);
 }
 
 export function isLoopback(url: string): boolean {

@@ -39,6 +39,8 @@ export class AuditRoutingExporter implements SpanExporter {
   readonly #delegate: SpanExporter | undefined;
   readonly #sink: AuditSink;
   readonly #shutdownTimeoutMs: number;
+  /** Audit spans that an AuditSpanProcessor brought already: a batch processor of the same provider has them too. */
+  readonly #recorded = new WeakSet<ReadableSpan>();
 
   constructor(options: AuditRoutingExporterOptions) {
     const maxPendingSpans = options.maxPendingSpans ?? 100_000;
@@ -59,7 +61,7 @@ export class AuditRoutingExporter implements SpanExporter {
   export(spans: ReadableSpan[], resultCallback: ExportCallback): void {
     const audit = spans.filter(isAuditSpan);
     const others = audit.length === 0 ? spans : spans.filter((span) => !isAuditSpan(span));
-    Promise.all([audit.length === 0 ? undefined : this.record(audit), this.#delegateExport(others)]).then(
+    Promise.all([this.#exportAudit(audit), this.#delegateExport(others)]).then(
       () => resultCallback({ code: SUCCESS }),
       (cause: unknown) => {
         resultCallback({ code: FAILED, error: cause instanceof Error ? cause : new Error(String(cause)) });
@@ -73,7 +75,13 @@ export class AuditRoutingExporter implements SpanExporter {
    * @returns resolves when they are on disk.
    */
   async record(spans: readonly ReadableSpan[]): Promise<void> {
-    await this.#sink.add(spans);
+    for (const span of spans) this.#recorded.add(span);
+    try {
+      await this.#sink.add(spans);
+    } catch (error) {
+      for (const span of spans) this.#recorded.delete(span);
+      throw error;
+    }
   }
 
   /** Resolves only when all audit spans are on disk, and rejects when one cannot be. Reaching the table may come later. */
@@ -82,7 +90,18 @@ export class AuditRoutingExporter implements SpanExporter {
   }
 
   async shutdown(): Promise<void> {
-    await Promise.all([this.#sink.close(this.#shutdownTimeoutMs), this.#delegate?.shutdown()]);
+    await Promise.all([this.shutdownAudit(), this.#delegate?.shutdown()]);
+  }
+
+  /** Shuts down the way of the audit spans only; a batch processor may still have spans for the delegate. */
+  async shutdownAudit(): Promise<void> {
+    await this.#sink.close(this.#shutdownTimeoutMs);
+  }
+
+  async #exportAudit(audit: readonly ReadableSpan[]): Promise<void> {
+    const fresh = audit.filter((span) => !this.#recorded.has(span));
+    if (fresh.length > 0) await this.record(fresh);
+    if (fresh.length < audit.length) await this.#sink.settled();
   }
 
   async #delegateExport(spans: ReadableSpan[]): Promise<void> {

@@ -50,7 +50,7 @@ export class AuditSink {
   /** First loss that no `flush` has reported yet. */
   #failure: Error | undefined;
   #opened: Promise<Opened> | undefined;
-  #closed = false;
+  #closed: Promise<void> | undefined;
 
   constructor(options: AuditSinkOptions) {
     this.#options = options;
@@ -81,20 +81,24 @@ export class AuditSink {
    * @throws what kept spans from it since the last call; they are lost.
    */
   async flush(): Promise<void> {
-    await Promise.allSettled(this.#writing);
+    await this.settled();
     const failure = this.#failure;
     this.#failure = undefined;
     if (failure !== undefined) throw failure;
   }
 
+  /** Resolves when nothing that was added is on its way to the disk any more. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#writing);
+  }
+
   /** Brings what is on disk to the table as far as `timeoutMs` allows; the rest is the next process's. */
-  async close(timeoutMs: number): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    let failure: unknown;
-    await this.flush().catch((error: unknown) => {
-      failure = error;
-    });
+  close(timeoutMs: number): Promise<void> {
+    return (this.#closed ??= this.#close(timeoutMs));
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
+    await this.settled();
     if (this.#opened !== undefined) {
       const { ledger, shipper } = await this.#opened;
       await shipper.drain(timeoutMs);
@@ -102,7 +106,7 @@ export class AuditSink {
       await ledger.close();
     }
     await this.#connection.close();
-    if (failure !== undefined) throw failure;
+    await this.flush();
   }
 
   #gather(span: ReadableSpan): void {
@@ -116,7 +120,7 @@ export class AuditSink {
   }
 
   #refusal(spans: number): ClickHouseError | undefined {
-    if (this.#closed) return new ClickHouseError("CLOSED", "the audit exporter was shut down");
+    if (this.#closed !== undefined) return new ClickHouseError("CLOSED", "the audit exporter was shut down");
     const { maxPendingSpans } = this.#options;
     if (this.#pendingSpans + spans <= maxPendingSpans) return undefined;
     return new ClickHouseError(
@@ -163,7 +167,7 @@ export class AuditSink {
         if (rejected.length === 0) return;
         throw new ClickHouseError("BAD_ROWS", `${rejected.length} audit spans were rejected: ${rejected[0]?.reason}`);
       } catch (error) {
-        if (!(error instanceof LedgerError) || !error.retryable || this.#closed) throw error;
+        if (!(error instanceof LedgerError) || !error.retryable || this.#closed !== undefined) throw error;
         await sleep(pause);
       }
     }

@@ -9,7 +9,7 @@ import type { AuditRoutingExporter } from "./audit-routing-exporter.ts";
 export class AuditSpanProcessor implements SpanProcessor {
   readonly #exporter: AuditRoutingExporter;
 
-  /** @param exporter shut down with the processor; twice does no harm. */
+  /** @param exporter the processor shuts down its audit part only: other processors may still need its delegate. */
   constructor(exporter: AuditRoutingExporter) {
     this.#exporter = exporter;
   }
@@ -31,6 +31,6 @@ export class AuditSpanProcessor implements SpanProcessor {
   }
 
   async shutdown(): Promise<void> {
-    await this.#exporter.shutdown();
+    await this.#exporter.shutdownAudit();
   }
 }
