@@ -3,13 +3,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ClickHouseSettings } from "@clickhouse/client";
 import { COLUMNS } from "@otel-audit/ledger";
 import type { ClosedSegment } from "@otel-audit/ledger";
-import type { ClickHouseConnection } from "./connection.ts";
+import type { ConnectionSource } from "./connection.ts";
 import { ClickHouseError } from "./errors.ts";
-import { ClickHouseHttp } from "./http.ts";
+import { HttpSource } from "./http-source.ts";
 import type { Compression } from "./http.ts";
 import { readKeys } from "./record-keys.ts";
 import type { RecordKey } from "./record-keys.ts";
-import { DEFAULT_DATABASE, quoteName } from "./schema.ts";
+import { quoteName } from "./schema.ts";
 import { Transposer } from "./transposer.ts";
 
 /** How an {@link AuditWriter} writes. */
@@ -54,25 +54,20 @@ const QUORUM: ClickHouseSettings = {
  * (stream, first sequence … last) are counted before every insert and after it.
  */
 export class AuditWriter {
-  readonly #http: ClickHouseHttp;
+  readonly #source: HttpSource;
   readonly #options: AuditWriterOptions;
-  readonly #compression: Compression;
-  readonly #database: string;
-  readonly #table: string;
   /** Inserts already sent for a segment, by its hash: the next one needs another token. */
   readonly #attempts = new Map<string, number>();
   #transposer: Transposer | undefined;
 
-  constructor(connection: ClickHouseConnection, options: AuditWriterOptions = {}) {
+  /** @throws ClickHouseError `INVALID_OPTION` */
+  constructor(connection: ConnectionSource, options: AuditWriterOptions = {}) {
     const timeout = options.requestTimeoutMs ?? 120_000;
     if (!(timeout >= 1_000 && timeout <= 3_600_000)) {
       throw new ClickHouseError("INVALID_OPTION", `requestTimeoutMs ${timeout}: 1000 to 3600000 are allowed`);
     }
-    this.#http = new ClickHouseHttp(connection, timeout);
+    this.#source = new HttpSource(connection, timeout, options.compression);
     this.#options = options;
-    this.#compression = options.compression ?? (isLoopback(connection.url) ? "none" : "zstd");
-    this.#database = quoteName("database", connection.database ?? DEFAULT_DATABASE);
-    this.#table = `${this.#database}.audit_events`;
     this.#transposer = Transposer.acquire();
   }
 
@@ -94,7 +89,7 @@ export class AuditWriter {
     }
     throw new ClickHouseError(
       "NOT_STORED",
-      `${segment.path}: ${MAX_SILENT_LOSSES} inserts were answered with success, ${this.#table} holds none of its rows`,
+      `${segment.path}: ${MAX_SILENT_LOSSES} inserts were answered with success, audit_events holds none of its rows`,
     );
   }
 
@@ -104,30 +99,37 @@ export class AuditWriter {
    * @param limit how many at least, if there are that many. It may be more by what came in within the same minute.
    */
   recentKeys(limit: number): AsyncIterable<RecordKey> {
-    return readKeys(this.#http, this.#table, limit);
+    const { http, database } = this.#source.target();
+    return readKeys(http, `${database}.audit_events`, limit);
   }
 
   /** Whether the server answers and takes the credential. Does not throw. */
   async ping(): Promise<{ success: true } | { success: false; error: ClickHouseError }> {
-    return await this.#http.ping();
+    try {
+      return await this.#source.target().http.ping();
+    } catch (error) {
+      if (error instanceof ClickHouseError) return { success: false, error };
+      throw error;
+    }
   }
 
   async close(): Promise<void> {
     if (this.#transposer === undefined) return;
     this.#transposer = undefined;
     await Transposer.release();
-    await this.#http.close();
+    await this.#source.close();
   }
 
   async #isStored(segment: ClosedSegment): Promise<boolean> {
     if (segment.count === 0) return true;
     const last = segment.firstSequence + BigInt(segment.count) - 1n;
+    const { http, database } = this.#source.target();
     const sql =
-      `SELECT toString(count()) AS rows FROM ${this.#table} WHERE StreamId = '${checkUuid(segment.streamId)}' ` +
+      `SELECT toString(count()) AS rows FROM ${database}.audit_events WHERE StreamId = '${checkUuid(segment.streamId)}' ` +
       `AND Sequence BETWEEN ${segment.firstSequence} AND ${last} AND _partition_id = '${checkPartition(segment.partition)}'`;
     const settings: ClickHouseSettings =
       this.#options.cluster === undefined ? {} : { select_sequential_consistency: "1" };
-    const [row] = await this.#http.query<{ rows: string }>(sql, settings);
+    const [row] = await http.query<{ rows: string }>(sql, settings);
     const rows = Number(row?.rows ?? Number.NaN);
     if (rows === segment.count) {
       this.#attempts.delete(segment.hash);
@@ -136,7 +138,7 @@ export class AuditWriter {
     if (rows === 0) return false;
     throw new ClickHouseError(
       "PARTIAL_SEGMENT",
-      `${segment.path}: ${this.#table} holds ${rows} of its ${segment.count} rows ` +
+      `${segment.path}: ${database}.audit_events holds ${rows} of its ${segment.count} rows ` +
         `(stream ${segment.streamId}, sequence ${segment.firstSequence} to ${last})`,
     );
   }
@@ -144,14 +146,17 @@ export class AuditWriter {
   async #insert(segment: ClosedSegment): Promise<void> {
     const transposer = this.#transposer;
     if (transposer === undefined) throw new ClickHouseError("CLOSED", "the writer was closed");
-    const block = await transposer.segment(segment.path, segment.count, segment.hash, this.#compression);
+    const { compression } = this.#source.target();
+    const block = await transposer.segment(segment.path, segment.count, segment.hash, compression);
+    // Asked again: transposing takes a while, and the engine may have been started anew meanwhile.
+    const { http, database } = this.#source.target();
     const attempt = this.#attempts.get(segment.hash) ?? 0;
     this.#attempts.set(segment.hash, attempt + 1);
-    await this.#http.insertNative({
-      table: this.#table,
+    await http.insertNative({
+      table: `${database}.audit_events`,
       columns: COLUMNS.map(({ name }) => name),
       block,
-      compression: this.#compression,
+      compression,
       settings: {
         ...ONE_BLOCK,
         ...(this.#options.cluster === undefined ? {} : QUORUM),
@@ -175,7 +180,7 @@ export class AuditWriter {
       `AND (startsWith(query_id, '${queryPrefix(segment)}') OR position(query, '${segment.hash}') > 0)`;
     const deadline = Date.now() + settleTimeoutMs;
     for (let pause = 50; ; pause = Math.min(pause * 2, 1_000)) {
-      const [row] = await this.#http.query<{ running: string }>(sql);
+      const [row] = await this.#source.target().http.query<{ running: string }>(sql);
       if (row?.running === "0") return;
       if (Date.now() > deadline) {
         throw new ClickHouseError(
@@ -201,9 +206,4 @@ function checkUuid(id: string): string {
 function checkPartition(partition: string): string {
   if (/^\d{6}$/.test(partition)) return partition;
   throw new ClickHouseError("INVALID_OPTION", `partition ${JSON.stringify(partition)}: not YYYYMM`);
-}
-
-export function isLoopback(url: string): boolean {
-  const host = new URL(url).hostname;
-  return host === "localhost" || host === "[::1]" || host.startsWith("127.");
 }

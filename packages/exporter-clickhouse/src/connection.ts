@@ -9,3 +9,9 @@ export interface ClickHouseConnection {
   /** Default `otel_audit`. */
   readonly database?: string;
 }
+
+/**
+ * A connection, or a function that tells the one to use now: an embedded engine has another credential after each start.
+ * It is asked before every request and may throw while there is none.
+ */
+export type ConnectionSource = ClickHouseConnection | (() => ClickHouseConnection);

@@ -3,7 +3,7 @@ export type { AuditWriterOptions } from "./audit-writer.ts";
 export { SegmentShipper } from "./segment-shipper.ts";
 export type { SegmentShipperOptions, ShipperState } from "./segment-shipper.ts";
 export type { RecordKey } from "./record-keys.ts";
-export type { ClickHouseConnection } from "./connection.ts";
+export type { ClickHouseConnection, ConnectionSource } from "./connection.ts";
 export type { Compression } from "./http.ts";
 export { applySchema, DEFAULT_DATABASE, schemaStatements } from "./schema.ts";
 export type { SchemaOptions } from "./schema.ts";

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { ClosedSegment } from "@otel-audit/ledger";
 import { AuditWriter } from "../audit-writer.ts";
 import type { ClickHouseConnection } from "../connection.ts";
@@ -7,54 +6,52 @@ import { ClickHouseError } from "../errors.ts";
 import { ensureSchema } from "../schema.ts";
 
 /**
- * The way to the table: a server, or an embedded engine that is started when the first segment is there and again when it
- * died. A failure to get there is the shipper's to retry.
+ * The way to the table: a server, or an embedded engine that is started with the first segment and again when it died. A
+ * failure to get there is the shipper's to repeat.
  */
 export class TableConnection {
   readonly #target: ClickHouseConnection | "embedded";
   readonly #dataDir: string;
+  readonly #writer: AuditWriter;
   #engine: EmbeddedEngine | undefined;
-  #writer: AuditWriter | undefined;
+  #prepared = false;
 
   constructor(target: ClickHouseConnection | "embedded", dataDir: string) {
     this.#target = target;
     this.#dataDir = dataDir;
+    this.#writer = new AuditWriter(target === "embedded" ? () => this.#engineConnection() : target);
   }
 
   async writeSegment(segment: ClosedSegment): Promise<void> {
-    const writer = (this.#writer ??= await this.#connect());
-    try {
-      await writer.writeSegment(segment);
-    } catch (error) {
-      if (error instanceof ClickHouseError && error.code === "CONNECTION" && this.#engine === undefined) {
-        await this.#disconnect();
-      }
-      throw error;
-    }
+    if (this.#target === "embedded") await this.#startEngine(this.#dataDir);
+    else await this.#prepareOnce(this.#target);
+    await this.#writer.writeSegment(segment);
   }
 
   async close(): Promise<void> {
-    await this.#disconnect();
-    await this.#engine?.stop();
+    await this.#writer.close();
+    const engine = this.#engine;
     this.#engine = undefined;
+    await engine?.stop();
   }
 
-  async #connect(): Promise<AuditWriter> {
-    if (this.#target !== "embedded") {
-      await ensureSchema(this.#target);
-      return new AuditWriter(this.#target);
-    }
-    const engine = await EmbeddedEngine.start({ dataDir: join(this.#dataDir, "clickhouse") });
+  #engineConnection(): ClickHouseConnection {
+    if (this.#engine === undefined) throw new ClickHouseError("ENGINE_EXIT", "the embedded engine is not running");
+    return this.#engine.writer;
+  }
+
+  async #startEngine(dataDir: string): Promise<void> {
+    if (this.#engine !== undefined) return;
+    const engine = await EmbeddedEngine.start({ dataDir });
     this.#engine = engine;
     engine.onExit(() => {
       if (this.#engine === engine) this.#engine = undefined;
     });
-    return new AuditWriter(engine.writer);
   }
 
-  async #disconnect(): Promise<void> {
-    const writer = this.#writer;
-    this.#writer = undefined;
-    await writer?.close();
+  async #prepareOnce(target: ClickHouseConnection): Promise<void> {
+    if (this.#prepared) return;
+    await ensureSchema(target);
+    this.#prepared = true;
   }
 }

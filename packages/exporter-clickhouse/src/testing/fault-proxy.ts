@@ -52,7 +52,8 @@ export class FaultProxy {
         this.inserts++;
         fault = this.faults.shift() ?? "pass";
       }
-      if (fault === "cut-request") {
+      const onlyHeaders = chunk.subarray(-4).toString("latin1") === "\r\n\r\n";
+      if (fault === "cut-request" && !onlyHeaders) {
         server.write(chunk.subarray(0, chunk.length - 20), () => {
           server.destroy();
           client.destroy();

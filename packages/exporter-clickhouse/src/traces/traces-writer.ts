@@ -1,10 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { isLoopback } from "../audit-writer.ts";
-import type { ClickHouseConnection } from "../connection.ts";
+import type { ConnectionSource } from "../connection.ts";
 import { ClickHouseError } from "../errors.ts";
-import { ClickHouseHttp } from "../http.ts";
+import { HttpSource } from "../http-source.ts";
 import type { Compression } from "../http.ts";
-import { DEFAULT_DATABASE, quoteName } from "../schema.ts";
 import { Transposer } from "../transposer.ts";
 import { TRACE_COLUMNS } from "./columns.ts";
 import { TraceRows } from "./trace-rows.ts";
@@ -24,16 +22,13 @@ export interface TracesWriterOptions {
  * Not exactly once: a repeated insert repeats its spans, as with upstream's exporter.
  */
 export class TracesWriter {
-  readonly #http: ClickHouseHttp;
-  readonly #table: string;
-  readonly #compression: Compression;
+  readonly #source: HttpSource;
   readonly #rows = new TraceRows();
   #transposer: Transposer | undefined;
 
-  constructor(connection: ClickHouseConnection, options: TracesWriterOptions = {}) {
-    this.#http = new ClickHouseHttp(connection, options.requestTimeoutMs ?? 30_000);
-    this.#table = `${quoteName("database", connection.database ?? DEFAULT_DATABASE)}.otel_traces`;
-    this.#compression = options.compression ?? (isLoopback(connection.url) ? "none" : "zstd");
+  /** @throws ClickHouseError `INVALID_OPTION` */
+  constructor(connection: ConnectionSource, options: TracesWriterOptions = {}) {
+    this.#source = new HttpSource(connection, options.requestTimeoutMs ?? 30_000, options.compression);
     this.#transposer = Transposer.acquire();
   }
 
@@ -51,12 +46,13 @@ export class TracesWriter {
     const { rows, offsets } = this.#rows.encode(request);
     const count = offsets.length - 1;
     if (count === 0) return 0;
-    const block = await transposer.rows(rows, offsets, TRACE_COLUMNS, this.#compression);
-    await this.#http.insertNative({
-      table: this.#table,
+    const { http, database, compression } = this.#source.target();
+    const block = await transposer.rows(rows, offsets, TRACE_COLUMNS, compression);
+    await http.insertNative({
+      table: `${database}.otel_traces`,
       columns: TRACE_COLUMNS.map(({ name }) => name),
       block,
-      compression: this.#compression,
+      compression,
       settings: {
         async_insert: 0,
         // The table has a partition for each day of the producer's clock: one wrong clock must not refuse the batch.
@@ -71,6 +67,6 @@ export class TracesWriter {
     if (this.#transposer === undefined) return;
     this.#transposer = undefined;
     await Transposer.release();
-    await this.#http.close();
+    await this.#source.close();
   }
 }
