@@ -7,8 +7,7 @@
  * - `CORRUPT`: a file does not hold what its frames, counts and hashes say.
  * - `INVALID_ARGUMENT`: an option or argument outside its range.
  */
-export type LedgerErrorCode =
-  "OVERLOADED" | "LOG_FULL" | "IO" | "CLOSED" | "LOCKED" | "CORRUPT" | "INVALID_ARGUMENT";
+export type LedgerErrorCode = "OVERLOADED" | "LOG_FULL" | "IO" | "CLOSED" | "LOCKED" | "CORRUPT" | "INVALID_ARGUMENT";
 
 const RETRYABLE: ReadonlySet<LedgerErrorCode> = new Set(["OVERLOADED", "LOG_FULL", "IO", "CLOSED"]);
 

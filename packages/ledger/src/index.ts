@@ -1,4 +1,4 @@
-export { Ledger, readSegment, rowHash, decodeRow } from "./ledger.ts";
+export { Ledger } from "./ledger.ts";
 export type {
   AppendResult,
   ClosedSegment,
@@ -10,6 +10,8 @@ export type {
   LedgerStats,
 } from "./types.ts";
 export { LedgerError, type LedgerErrorCode } from "./errors.ts";
+export { readSegment } from "./segment-file.ts";
+export { decodeRow, rowHash } from "./row-decode.ts";
 export { COLUMNS, LIMITS, ROW_FORMAT, ROW_OFFSET, RowFlag } from "./row-format.ts";
 export { RecordWindow } from "./window.ts";
 export { FrameWriter } from "./frame-writer.ts";

@@ -91,9 +91,9 @@ export const RowFlag = {
   RepeatedKey: 1,
   /** An attribute value was longer than its limit; `audit.truncated.<key>` has the SHA-256 of the whole (E8). */
   ValueTruncated: 2,
-  /** Attributes, events or links were left out; `audit.truncated.span` (`resource`, `scope`) has the SHA-256 of the whole (E8). */
+  /** Attributes, events or links were left out; `audit.truncated.record:span` (`:resource`, `:scope`) has the SHA-256 of the whole (E8). */
   PartsDropped: 4,
-  /** The record was larger than 256 KiB and was reduced; `audit.truncated.span` has the SHA-256 of the whole (E8). */
+  /** The record was larger than 256 KiB and was reduced; `audit.truncated.record:span` has the SHA-256 of the whole (E8). */
   RecordReduced: 8,
   /** A time did not fit into Int64 nanoseconds and was clamped; `audit.raw.<name>` has it as it came (E7). */
   TimeClamped: 16,
@@ -127,6 +127,12 @@ export const LIMITS = {
   column: 2048,
   /** `ReadTargets`, `WriteTargets`, entries. */
   targets: 256,
+  /** The same in a record that is reduced. */
+  reducedTargets: 16,
+  /** A map value in a record that is reduced. */
+  reducedValue: 512,
+  /** Members of one kvlist. */
+  members: 4096,
   /** Nesting of arrays and kvlists inside one value; deeper values become `null`. */
   depth: 32,
 } as const;
@@ -140,45 +146,44 @@ export interface TypedColumn {
   readonly column: string;
   readonly max: number;
   readonly entries?: number;
+  /** A policy looks at it. */
+  readonly judged?: boolean;
 }
 
-const column = (attribute: string, column: string, max: number = LIMITS.column): TypedColumn => ({
-  attribute,
-  column,
-  max,
-});
+const column = (attribute: string, column: string): TypedColumn => ({ attribute, column, max: LIMITS.column });
 
-const arrayColumn = (attribute: string, column: string, max: number, entries: number): TypedColumn => ({
+const judged = (attribute: string, column: string, max: number = LIMITS.column, entries?: number): TypedColumn => ({
   attribute,
   column,
   max,
-  entries,
+  judged: true,
+  ...(entries === undefined ? {} : { entries }),
 });
 
 export const TYPED_COLUMNS: readonly TypedColumn[] = [
   column(conventions.ATTR_AUDIT_RECORD_ID, "RecordId"),
-  column(conventions.ATTR_AUDIT_EVENT_NAME, "EventName"),
-  column(conventions.ATTR_AUDIT_ACTION, "Action"),
+  judged(conventions.ATTR_AUDIT_EVENT_NAME, "EventName"),
+  judged(conventions.ATTR_AUDIT_ACTION, "Action"),
   column(conventions.ATTR_AUDIT_OUTCOME, "Outcome"),
   column(conventions.ATTR_ERROR_TYPE, "ErrorType"),
-  column(conventions.ATTR_AUDIT_ACTOR_ID, "ActorId", LIMITS.actorId),
-  column(conventions.ATTR_AUDIT_ACTOR_TYPE, "ActorType"),
-  arrayColumn(conventions.ATTR_AUDIT_ACTOR_CHAIN, "ActorChain", LIMITS.actorId, LIMITS.actorChain),
-  column(conventions.ATTR_AUDIT_ON_BEHALF_OF_ID, "OnBehalfOf"),
+  judged(conventions.ATTR_AUDIT_ACTOR_ID, "ActorId", LIMITS.actorId),
+  judged(conventions.ATTR_AUDIT_ACTOR_TYPE, "ActorType"),
+  judged(conventions.ATTR_AUDIT_ACTOR_CHAIN, "ActorChain", LIMITS.actorId, LIMITS.actorChain),
+  judged(conventions.ATTR_AUDIT_ON_BEHALF_OF_ID, "OnBehalfOf"),
   column(conventions.ATTR_AUDIT_ON_BEHALF_OF_TYPE, "OnBehalfOfType"),
   column(conventions.ATTR_AUDIT_ACTOR_CREDENTIAL_ID, "CredentialId"),
   column(conventions.ATTR_GEN_AI_AGENT_NAME, "AgentName"),
-  column(conventions.ATTR_GEN_AI_WORKFLOW_NAME, "WorkflowName"),
+  judged(conventions.ATTR_GEN_AI_WORKFLOW_NAME, "WorkflowName"),
   column(conventions.ATTR_AUDIT_WORKFLOW_ID, "WorkflowId"),
   column(conventions.ATTR_GEN_AI_CONVERSATION_ID, "ConversationId"),
-  column(conventions.ATTR_GEN_AI_TOOL_NAME, "ToolName"),
+  judged(conventions.ATTR_GEN_AI_TOOL_NAME, "ToolName"),
   column(conventions.ATTR_GEN_AI_TOOL_CALL_ID, "ToolCallId"),
   column(conventions.ATTR_AUDIT_CAUSE_RECORD_ID, "CauseRecordId"),
-  column(conventions.ATTR_AUDIT_TARGET_TYPE, "TargetType"),
-  column(conventions.ATTR_AUDIT_TARGET_ID, "TargetId", LIMITS.targetId),
+  judged(conventions.ATTR_AUDIT_TARGET_TYPE, "TargetType"),
+  judged(conventions.ATTR_AUDIT_TARGET_ID, "TargetId", LIMITS.targetId),
   column(conventions.ATTR_AUDIT_TARGET_NAME, "TargetName"),
-  arrayColumn(conventions.ATTR_AUDIT_TARGET_READ_IDS, "ReadTargets", LIMITS.targetId, LIMITS.targets),
-  arrayColumn(conventions.ATTR_AUDIT_TARGET_WRITE_IDS, "WriteTargets", LIMITS.targetId, LIMITS.targets),
+  judged(conventions.ATTR_AUDIT_TARGET_READ_IDS, "ReadTargets", LIMITS.targetId, LIMITS.targets),
+  judged(conventions.ATTR_AUDIT_TARGET_WRITE_IDS, "WriteTargets", LIMITS.targetId, LIMITS.targets),
   column(conventions.ATTR_AUDIT_POLICY_DECISION, "PolicyDecision"),
   column(conventions.ATTR_AUDIT_POLICY_ENFORCEMENT, "PolicyEnforcement"),
   column(conventions.ATTR_AUDIT_POLICY_ID, "PolicyId"),
@@ -188,4 +193,3 @@ export const TYPED_COLUMNS: readonly TypedColumn[] = [
   column(conventions.ATTR_AUDIT_RECORD_ORIGIN, "Origin"),
   column(conventions.ATTR_AUDIT_SCHEMA_VERSION, "SchemaVersion"),
 ];
-

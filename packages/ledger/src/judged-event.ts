@@ -1,0 +1,66 @@
+import type { AuditAction, AuditActorType, AuditTargetType } from "@otel-audit/semantic-conventions";
+import { TypedColumns } from "./typed-columns.ts";
+import type { CollectorFacts, CollectorVerdict, JudgedEvent } from "./types.ts";
+
+const EVENT_NAME = TypedColumns.find("EventName");
+const ACTION = TypedColumns.find("Action");
+const ACTOR_ID = TypedColumns.find("ActorId");
+const ACTOR_TYPE = TypedColumns.find("ActorType");
+const ACTOR_CHAIN = TypedColumns.find("ActorChain");
+const ON_BEHALF_OF = TypedColumns.find("OnBehalfOf");
+const WORKFLOW_NAME = TypedColumns.find("WorkflowName");
+const TOOL_NAME = TypedColumns.find("ToolName");
+const TARGET_TYPE = TypedColumns.find("TargetType");
+const TARGET_ID = TypedColumns.find("TargetId");
+const READ_TARGETS = TypedColumns.find("ReadTargets");
+const WRITE_TARGETS = TypedColumns.find("WriteTargets");
+
+type Target = { type: AuditTargetType; id: string; access?: "read" | "write" };
+
+/** The collector's verdict on what is about to be stored, undefined when it has none. Fails closed. */
+export function judge(columns: TypedColumns, facts: CollectorFacts): CollectorVerdict | undefined {
+  if (facts.judge === undefined) return undefined;
+  let verdict: CollectorVerdict | undefined;
+  try {
+    verdict = facts.judge(judgedEvent(columns));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { decision: "deny", policyId: "", policyVersion: "", ruleId: "policy_error", reason };
+  }
+  if (verdict === undefined || columns.cut === undefined) return verdict;
+  // A policy saw less than there was: that is no evaluation.
+  const reason = `${columns.cut} exceeds its limit and was cut`;
+  return { ...verdict, decision: "deny", ruleId: "policy_error", reason };
+}
+
+/** What a policy is asked. The unions hold what the vocabulary has; a producer may send any text. */
+function judgedEvent(columns: TypedColumns): JudgedEvent {
+  const chain = columns.texts(ACTOR_CHAIN);
+  return {
+    event: columns.text(EVENT_NAME),
+    action: columns.text(ACTION) as AuditAction,
+    targets: judgedTargets(columns),
+    actorId: columns.text(ACTOR_ID),
+    actorType: columns.text(ACTOR_TYPE) as AuditActorType,
+    ...(chain.length > 0 ? { actorChain: chain } : {}),
+    ...(columns.isEmpty(ON_BEHALF_OF) ? {} : { onBehalfOf: columns.text(ON_BEHALF_OF) }),
+    ...(columns.isEmpty(WORKFLOW_NAME) ? {} : { workflow: columns.text(WORKFLOW_NAME) }),
+    ...(columns.isEmpty(TOOL_NAME) ? {} : { tool: columns.text(TOOL_NAME) }),
+  };
+}
+
+/** The main target first, then what is only read or written. */
+function judgedTargets(columns: TypedColumns): Target[] {
+  const type = columns.text(TARGET_TYPE) as AuditTargetType;
+  const id = columns.text(TARGET_ID);
+  const read = columns.texts(READ_TARGETS);
+  const written = columns.texts(WRITE_TARGETS);
+  const targets: Target[] = [];
+  if (id !== "") {
+    const access = written.includes(id) ? "write" : read.includes(id) ? "read" : undefined;
+    targets.push(access === undefined ? { type, id } : { type, id, access });
+  }
+  for (const other of read) if (other !== id) targets.push({ type, id: other, access: "read" });
+  for (const other of written) if (other !== id) targets.push({ type, id: other, access: "write" });
+  return targets;
+}

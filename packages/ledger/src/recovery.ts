@@ -1,0 +1,215 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { FrameKind } from "./frame.ts";
+import { FrameWriter } from "./frame-writer.ts";
+import { type FileIo, makeDirectory } from "./io.ts";
+import { type RowKey, readRowKey } from "./row-decode.ts";
+import { ROW_FORMAT, ROW_OFFSET } from "./row-format.ts";
+import { finishSalvage, retireFile, runsOf, salvage } from "./salvage.ts";
+import {
+  type RowRange,
+  type SegmentFile,
+  describeWhole,
+  encodeFooter,
+  hashRows,
+  parseSegmentFile,
+  partitionOf,
+} from "./segment-file.ts";
+import type { StoredSegment } from "./segment-writer.ts";
+import type { ClosedSegment, LedgerAlarm } from "./types.ts";
+import type { RecordWindow } from "./window.ts";
+
+const STREAM = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const SEGMENT = /^(\d+)\.(open|segment)$/;
+
+export interface Recovery {
+  readonly io: FileIo;
+  /** `<dir>/log` */
+  readonly logDirectory: string;
+  readonly quarantineDirectory: string;
+  readonly window: RecordWindow;
+  readonly alarm: (alarm: LedgerAlarm) => void;
+}
+
+/**
+ * Brings everything that earlier processes left into closed segments (rules L1 and L2): torn tails are cut, damaged files
+ * go to quarantine and their intact rows to new segments, empty files and streams are removed. The window learns the keys
+ * of all rows. May be interrupted and repeated at any point.
+ * @returns oldest stream first, each in the order of its sequences
+ */
+export async function recoverLog(recovery: Recovery): Promise<StoredSegment[]> {
+  const streams: StoredSegment[][] = [];
+  for (const name of await fs.promises.readdir(recovery.logDirectory)) {
+    if (!STREAM.test(name)) continue;
+    const stored = await recoverStream(recovery, name);
+    if (stored.length > 0) streams.push(stored.toSorted(bySequence));
+  }
+  const result = streams.toSorted((a, b) => compare(a[0]!.openedAt, b[0]!.openedAt)).flat();
+  // In order, so that the window forgets the oldest first when there are more keys than it holds.
+  for (const { segment } of result) learnKeys(recovery.window, await parse(recovery.io, segment.path, true));
+  return result;
+}
+
+async function recoverStream(recovery: Recovery, streamId: string): Promise<StoredSegment[]> {
+  const { io } = recovery;
+  const directory = path.join(recovery.logDirectory, streamId);
+  const names = await finishSalvage(io, directory, await fs.promises.readdir(directory));
+  const files = names
+    .map((name) => ({ path: path.join(directory, name), match: SEGMENT.exec(name) }))
+    .filter((file) => file.match !== null)
+    .map((file) => ({ path: file.path, number: Number(file.match![1]), closed: file.match![2] === "segment" }))
+    .toSorted((a, b) => a.number - b.number);
+  let highest = files.at(-1)?.number ?? 0;
+  const nextNumber = (): number => ++highest;
+  const result: StoredSegment[] = [];
+  // From the last to the first: an open file's rows end where a later file begins.
+  let laterFirst: bigint[] = [];
+  for (const { path, closed } of files.toReversed()) {
+    const file = await parse(io, path, closed);
+    const first = file.header?.firstSequence ?? file.rows[0]?.sequence;
+    result.push(
+      ...(closed
+        ? await checkClosed(recovery, file, streamId, nextNumber)
+        : await closeOpen(recovery, file, streamId, laterFirst, nextNumber)),
+    );
+    if (first !== undefined) laterFirst = [...laterFirst, first];
+  }
+  if (result.length === 0) await fs.promises.rmdir(directory).catch(() => undefined);
+  return result;
+}
+
+async function checkClosed(
+  recovery: Recovery,
+  file: SegmentFile,
+  streamId: string,
+  nextNumber: () => number,
+): Promise<StoredSegment[]> {
+  try {
+    const segment = describeWhole(file);
+    return [{ segment, fileBytes: file.scan.bytes.length, openedAt: file.rows[0]?.receivedAt ?? 0n }];
+  } catch (cause) {
+    return quarantine(recovery, file, file.rows, streamId, nextNumber, cause);
+  }
+}
+
+async function closeOpen(
+  recovery: Recovery,
+  file: SegmentFile,
+  streamId: string,
+  laterFirst: readonly bigint[],
+  nextNumber: () => number,
+): Promise<StoredSegment[]> {
+  const { io } = recovery;
+  const damage = file.scan.damage.find(({ kind }) => kind === "damaged");
+  const torn = file.scan.damage.find(({ kind }) => kind === "torn");
+  // Rows of a failed sync were moved to the next file; what stands here of them was never acknowledged from here.
+  const first = file.header?.firstSequence ?? file.rows[0]?.sequence ?? 0n;
+  const moved = laterFirst.filter((sequence) => sequence >= first).reduce<bigint | undefined>(minimum, undefined);
+  const rows = moved === undefined ? file.rows : file.rows.filter(({ sequence }) => sequence < moved);
+  if (torn !== undefined) await reportTorn(recovery, file, torn.start, rows.length === 0 && damage === undefined);
+  if (damage !== undefined) return quarantine(recovery, file, rows, streamId, nextNumber, undefined);
+  if (rows.length === 0) {
+    await retireFile(io, file.path, { kind: "remove" });
+    return [];
+  }
+  const whole = rows.length === file.rows.length && runsOf(rows).length === 1 && file.header !== undefined;
+  if (!whole) return salvage(io, file, rows, streamId, nextNumber, { kind: "remove" });
+  return [await closeInPlace(io, file, rows, streamId)];
+}
+
+/** Cuts the torn tail off, writes the footer that the process did not come to write, and names the file closed. */
+async function closeInPlace(
+  io: FileIo,
+  file: SegmentFile,
+  rows: readonly RowRange[],
+  streamId: string,
+): Promise<StoredSegment> {
+  const finalPath = file.path.replace(/\.open$/, ".segment");
+  const first = rows[0]!;
+  const segment: ClosedSegment = {
+    path: finalPath,
+    streamId,
+    number: file.header!.number,
+    firstSequence: first.sequence,
+    count: rows.length,
+    partition: partitionOf(first.receivedAt),
+    rowFormat: ROW_FORMAT,
+    ...hashRows(file.scan.bytes, rows),
+  };
+  const writer = await FrameWriter.continue(file.path, file.scan.marker!, file.scan.end, io);
+  try {
+    const footer = encodeFooter(segment);
+    if (file.footer === undefined) writer.add(footer, 0, footer.length, FrameKind.SegmentFooter);
+    await writer.flush();
+    await writer.sync();
+  } finally {
+    await writer.close();
+  }
+  await io.rename(file.path, finalPath);
+  await io.syncDirectory(path.dirname(finalPath));
+  return { segment, fileBytes: writer.position, openedAt: first.receivedAt };
+}
+
+async function quarantine(
+  recovery: Recovery,
+  file: SegmentFile,
+  rows: readonly RowRange[],
+  streamId: string,
+  nextNumber: () => number,
+  cause: unknown,
+): Promise<StoredSegment[]> {
+  const directory = recovery.quarantineDirectory;
+  const stored = await salvage(recovery.io, file, rows, streamId, nextNumber, { kind: "quarantine", directory });
+  const ranges = file.scan.damage.map(({ start, end }) => `${start}-${end}`).join(", ");
+  recovery.alarm({
+    code: "DAMAGED",
+    message:
+      `${streamId}/${path.basename(file.path)}: bytes that had been synced are damaged (${ranges || "its footer does not fit"}); ` +
+      `${rows.length} intact rows were saved, the file is in quarantine`,
+    path: path.join(directory, `${streamId}-${path.basename(file.path)}`),
+    cause,
+  });
+  return stored;
+}
+
+async function reportTorn(recovery: Recovery, file: SegmentFile, start: number, nothingLeft: boolean): Promise<void> {
+  const { bytes, framesCut } = file.scan;
+  const name = `${path.basename(path.dirname(file.path))}-${path.basename(file.path)}`;
+  // A cut that takes intact frames, or the whole of a file, is kept for whoever wants to know what it was.
+  if (framesCut > 0 || (nothingLeft && start === 0 && bytes.length > 0)) {
+    await makeDirectory(recovery.io, recovery.quarantineDirectory);
+    await fs.promises.copyFile(file.path, path.join(recovery.quarantineDirectory, `${name}.torn`));
+  }
+  recovery.alarm({
+    code: "TORN_TAIL",
+    message: `${name}: an interrupted write of ${bytes.length - start} bytes was cut, ${framesCut} intact frames with it`,
+    path: file.path,
+  });
+}
+
+function learnKeys(window: RecordWindow, file: SegmentFile): void {
+  const { bytes } = file.scan;
+  const key: RowKey = { recordIdStart: 0, recordIdEnd: 0, principalStart: 0, principalEnd: 0, end: 0 };
+  for (const row of file.rows) {
+    readRowKey(bytes, row.start, key);
+    const principal = bytes.subarray(key.principalStart, key.principalEnd);
+    window.observe(principal, bytes, key.recordIdStart, key.recordIdEnd, bytes, row.start + ROW_OFFSET.contentHash);
+  }
+}
+
+async function parse(io: FileIo, file: string, closed: boolean): Promise<SegmentFile> {
+  const content = await io.read(file);
+  return parseSegmentFile(file, content, closed ? content.length : 0);
+}
+
+function minimum(a: bigint | undefined, b: bigint): bigint {
+  return a === undefined || b < a ? b : a;
+}
+
+function bySequence(a: StoredSegment, b: StoredSegment): number {
+  return compare(a.segment.firstSequence, b.segment.firstSequence);
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
