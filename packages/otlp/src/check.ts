@@ -33,6 +33,8 @@ export function checkScope(bytes: Uint8Array, start: number, end: number): numbe
 }
 
 export function checkStatus(bytes: Uint8Array, start: number, end: number): number {
+  // A code and no message: nearly every status there is.
+  if (end - start === 2 && bytes[start] === 0x18 && bytes[start + 1]! < 0x80) return 0;
   return checkFlat(statuses, bytes, start, end);
 }
 

@@ -10,6 +10,8 @@ const request = new FieldCursor(REQUEST);
 const resourceSpans = new FieldCursor(RESOURCE_SPANS, { repeats: "note" });
 const scopeSpans = new FieldCursor(SCOPE_SPANS, { repeats: "note" });
 
+const SPANS_TAG = 0x12;
+
 /**
  * Finds the spans of an ExportTraceServiceRequest in one pass, with their resource and scope, and tells which are
  * audit events. Every span, resource and scope is checked to its last byte; what is wrong in one of them flags
@@ -37,14 +39,15 @@ function scanRequest(bytes: Uint8Array, into: SpanIndex): void {
   if (bytes.length > 0xffffffff) {
     throw new OtlpError("INVALID_FIELD", `request of ${bytes.length} bytes: offsets have 32 bits`, 0);
   }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   request.open(bytes, 0, bytes.length);
   while (request.next()) {
-    if (request.field === 1) scanResourceSpans(bytes, request.valueStart, request.valueEnd, into);
+    if (request.field === 1) scanResourceSpans(bytes, view, request.valueStart, request.valueEnd, into);
   }
   if (request.error < 0) throw failure(request.error, "ExportTraceServiceRequest", request.fieldStart);
 }
 
-function scanResourceSpans(bytes: Uint8Array, start: number, end: number, into: SpanIndex): void {
+function scanResourceSpans(bytes: Uint8Array, view: DataView, start: number, end: number, into: SpanIndex): void {
   const firstSpan = into.count;
   const row = into.addResource();
   if (row === MAX_SPANS) throw tooMany("ResourceSpans", start);
@@ -53,7 +56,7 @@ function scanResourceSpans(bytes: Uint8Array, start: number, end: number, into: 
   let broken = false;
   while (cursor.next()) {
     if (cursor.field === 2) {
-      scanScopeSpans(bytes, cursor.valueStart, cursor.valueEnd, row, into);
+      scanScopeSpans(bytes, view, cursor.valueStart, cursor.valueEnd, row, into);
     } else if (cursor.field === 1) {
       into.resourceStart[row] = cursor.valueStart;
       into.resourceEnd[row] = cursor.valueEnd;
@@ -64,16 +67,18 @@ function scanResourceSpans(bytes: Uint8Array, start: number, end: number, into: 
   if (broken || cursor.repeated) into.markMalformed(firstSpan);
 }
 
-function scanScopeSpans(bytes: Uint8Array, start: number, end: number, resource: number, into: SpanIndex): void {
+function scanScopeSpans(bytes: Uint8Array, view: DataView, start: number, end: number, resource: number, into: SpanIndex): void {
   const firstSpan = into.count;
   const row = into.addScope();
   if (row === MAX_SPANS) throw tooMany("ScopeSpans", start);
   const cursor = scopeSpans;
   cursor.open(bytes, start, end);
   let broken = false;
-  while (cursor.next()) {
+  for (;;) {
+    cursor.pos = addUsualSpans(bytes, view, cursor.pos, end, resource, row, into);
+    if (!cursor.next()) break;
     if (cursor.field === 2) {
-      addSpan(bytes, cursor.valueStart, cursor.valueEnd, resource, row, into);
+      addSpan(bytes, view, cursor.valueStart, cursor.valueEnd, resource, row, into);
     } else if (cursor.field === 1) {
       into.scopeStart[row] = cursor.valueStart;
       into.scopeEnd[row] = cursor.valueEnd;
@@ -84,8 +89,39 @@ function scanScopeSpans(bytes: Uint8Array, start: number, end: number, resource:
   if (broken || cursor.repeated) into.markMalformed(firstSpan);
 }
 
+/** Adds spans as long as tag and length are of the usual form; gives the position of the first that is not. */
+function addUsualSpans(
+  bytes: Uint8Array,
+  view: DataView,
+  start: number,
+  end: number,
+  resource: number,
+  scope: number,
+  into: SpanIndex,
+): number {
+  let pos = start;
+  while (end - pos >= 4 && bytes[pos] === SPANS_TAG) {
+    let length = bytes[pos + 1]!;
+    let from = pos + 2;
+    if (length > 0x7f) {
+      const second = bytes[from++]!;
+      length = (length & 0x7f) | ((second & 0x7f) << 7);
+      if (second > 0x7f) {
+        const third = bytes[from++]!;
+        if (third > 0x7f) return pos;
+        length |= third << 14;
+      }
+    }
+    if (length > end - from) return pos;
+    pos = from + length;
+    addSpan(bytes, view, from, pos, resource, scope, into);
+  }
+  return pos;
+}
+
 function addSpan(
   bytes: Uint8Array,
+  view: DataView,
   start: number,
   end: number,
   resource: number,
@@ -95,7 +131,7 @@ function addSpan(
   const row = into.count;
   if (row === MAX_SPANS) throw tooMany("spans", start);
   if (row === into.start.length) into.growSpans();
-  const flags = scanSpan(bytes, start, end);
+  const flags = scanSpan(bytes, view, start, end);
   into.start[row] = start;
   into.end[row] = end;
   into.resource[row] = resource;
