@@ -1,0 +1,219 @@
+import { chmodSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { buildCatalogue } from "./catalogue.ts";
+import type { Catalogue } from "./catalogue.ts";
+import { loadChdb } from "./chdb.ts";
+import type { Chdb, Connection, QueryResult } from "./chdb.ts";
+import { exception } from "./exception.ts";
+import { stringLiteral } from "./sql-tokens.ts";
+
+/** One statement for the engine. */
+export interface EngineStatement {
+  readonly sql: string;
+  readonly format: string;
+  readonly settings: ReadonlyMap<string, string>;
+  readonly parameters: ReadonlyMap<string, string>;
+  /** Runs with `readonly = 1`: the engine refuses writes and any change of settings. */
+  readonly readOnly: boolean;
+  /** Name to {@link Database.kill} it by. */
+  readonly tag: string;
+}
+
+/** Folders of one engine below its data directory. */
+export interface EngineFolders {
+  readonly engine: string;
+  readonly config: string;
+  /** Bodies of inserts on their way in. */
+  readonly spool: string;
+}
+
+/** The engine in this process, opened with the fewest rights that do the work. */
+export class Database {
+  readonly version: string;
+  readonly catalogue: Catalogue;
+  readonly #chdb: Chdb;
+  readonly #path: string;
+  readonly #name: string;
+  /** Keeps the engine open between statements; looks at statements and stops them. */
+  readonly #control: Connection;
+  #controlTurn: Promise<unknown> = Promise.resolve();
+
+  private constructor(parts: {
+    chdb: Chdb;
+    path: string;
+    name: string;
+    control: Connection;
+    version: string;
+    catalogue: Catalogue;
+  }) {
+    this.#chdb = parts.chdb;
+    this.#path = parts.path;
+    this.#name = parts.name;
+    this.#control = parts.control;
+    this.version = parts.version;
+    this.catalogue = parts.catalogue;
+  }
+
+  /**
+   * Opens the engine; with a schema it is first opened with all rights to create it.
+   *
+   * @param schema statements that may be repeated; undefined opens for reading only, with no right to insert.
+   */
+  static async open(folders: EngineFolders, name: string, schema: readonly string[] | undefined): Promise<Database> {
+    const chdb = loadChdb();
+    if (schema !== undefined) {
+      // A half-written configuration must not be what the engine starts with, so this goes without any.
+      const owner = chdb.CreateConnection(folders.engine, []);
+      try {
+        for (const statement of schema) await chdb.QueryAsyncConnection(owner, statement, "Null");
+      } finally {
+        chdb.CloseConnection(owner);
+      }
+    }
+    const config = writeConfig(folders.config, name, schema !== undefined);
+    const control = chdb.CreateConnection(folders.engine, [`--config-file=${config}`]);
+    try {
+      const rows = async (sql: string): Promise<string[][]> =>
+        parseRows(await chdb.QueryAsyncConnection(control, sql, "TSVRaw"));
+      await chdb.QueryAsyncConnection(control, "SET max_query_size = 4194304, max_execution_time = 10", "Null");
+      await checkGrants(rows);
+      const catalogue = await readCatalogue(rows);
+      const [[version = ""] = []] = await rows("SELECT version()");
+      return new Database({ chdb, path: folders.engine, name, control, version, catalogue });
+    } catch (error) {
+      chdb.CloseConnection(control);
+      throw error;
+    }
+  }
+
+  /** Runs one statement on a connection of its own: no setting or parameter outlives it. */
+  async run(statement: EngineStatement): Promise<QueryResult> {
+    const connection = this.#chdb.CreateConnection(this.#path, []);
+    try {
+      await this.#chdb.QueryAsyncConnection(connection, this.#prelude(statement), "Null");
+      return await this.#chdb.QueryAsyncConnection(connection, statement.sql, statement.format);
+    } finally {
+      this.#chdb.CloseConnection(connection);
+    }
+  }
+
+  /**
+   * The statement as the engine's own formatter prints it.
+   *
+   * @throws Error of the engine when it is not exactly one statement of the engine's grammar.
+   */
+  async canonical(sql: string): Promise<string> {
+    const text = `SELECT formatQuerySingleLine(${stringLiteral(sql)})`;
+    const result = await this.#onControl(() => this.#chdb.QueryAsyncConnection(this.#control, text, "TSVRaw"));
+    return Buffer.from(result.bytes).toString("utf8").trimEnd();
+  }
+
+  /** Whether the engine's parser finds exactly one statement, and one that only reads. */
+  async readsOnly(sql: string): Promise<boolean> {
+    const found = await this.#onControl(() => this.#chdb.DurableClassifyAsync(this.#control, sql, this.#name));
+    return found.statementCount === 1 && found.queryClass === 0;
+  }
+
+  /** Stops a statement. The engine needs a moment; the statement's promise then rejects with 394. */
+  async kill(tag: string): Promise<void> {
+    const sql = `KILL QUERY WHERE Settings['log_comment'] = ${stringLiteral(tag)} ASYNC`;
+    await this.#onControl(() => this.#chdb.QueryAsyncConnection(this.#control, sql, "Null"));
+  }
+
+  /** Nothing may be running. */
+  close(): void {
+    this.#chdb.CloseConnection(this.#control);
+  }
+
+  #prelude(statement: EngineStatement): string {
+    const values = [...statement.settings, ["log_comment", statement.tag] as const];
+    for (const [name, value] of statement.parameters) values.push([`param_${name}`, value]);
+    // Whatever is set after readonly would be refused.
+    values.push(["readonly", statement.readOnly ? "1" : "0"]);
+    const set = values.map(([name, value]) => `${name} = ${stringLiteral(value)}`);
+    return `USE ${this.#name}; SET ${set.join(", ")}`;
+  }
+
+  /** One connection runs one statement at a time. */
+  #onControl<T>(call: () => Promise<T>): Promise<T> {
+    const turn = this.#controlTurn.then(call, call);
+    this.#controlTurn = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+type AskRows = (sql: string) => Promise<string[][]>;
+
+function parseRows(result: QueryResult): string[][] {
+  const lines = Buffer.from(result.bytes).toString("utf8").split("\n");
+  return lines.filter((line) => line !== "").map((line) => line.split("\t"));
+}
+
+async function readCatalogue(rows: AskRows): Promise<Catalogue> {
+  const functions = await rows("SELECT name, alias_to, categories, is_aggregate FROM system.functions");
+  const tableFunctions = await rows("SELECT name FROM system.table_functions");
+  return buildCatalogue(
+    functions.map(([name = "", aliasTo = "", categories = "", isAggregate]) => {
+      return { name, aliasTo, categories, isAggregate: isAggregate === "1" };
+    }),
+    tableFunctions.map(([name = ""]) => name),
+  );
+}
+
+/** The grants are what makes the tables append-only: without them nothing is served. */
+async function checkGrants(rows: AskRows): Promise<void> {
+  const grants = (await rows("SHOW GRANTS")).map((row) => row.join("\t"));
+  const more = grants.filter(
+    (grant) => !/^GRANT (SELECT|INSERT|SELECT, INSERT) ON `?[\w-]+`?\.\* TO default$/.test(grant),
+  );
+  if (grants.length === 0 || more.length > 0) {
+    throw exception("ACCESS_DENIED", `the engine did not take the restricted grants, it has: ${grants.join("; ")}`);
+  }
+}
+
+/** Creates the folders, for this user only, and clears what a killed process left in the spool. */
+export function prepareFolders(dataDir: string): EngineFolders {
+  const folders: EngineFolders = {
+    engine: join(dataDir, "engine"),
+    config: join(dataDir, "engine-config"),
+    spool: join(dataDir, "engine-spool"),
+  };
+  for (const folder of [folders.engine, folders.config, folders.spool]) {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    chmodSync(folder, 0o700);
+  }
+  return folders;
+}
+
+export function clearSpool(folders: EngineFolders): void {
+  for (const file of readdirSync(folders.spool)) rmSync(join(folders.spool, file), { force: true });
+}
+
+/**
+ * chDB has one user for the whole process and no CREATE USER, but it reads that user's grants from a file. They are all the
+ * rights any statement has from then on: rows in, rows out, in one database.
+ */
+function writeConfig(folder: string, database: string, mayInsert: boolean): string {
+  const grants = mayInsert ? ["SELECT", "INSERT"] : ["SELECT"];
+  const kind = mayInsert ? "writing" : "reading";
+  const users = join(folder, `users-${kind}.xml`);
+  const queries = grants.map((grant) => `<query>GRANT ${grant} ON ${database}.*</query>`).join("");
+  write(
+    users,
+    `<clickhouse><users><default><password></password><profile>default</profile><quota>default</quota>` +
+      `<networks><ip>::/0</ip></networks><grants>${queries}</grants></default></users>` +
+      `<profiles><default><implicit_select>0</implicit_select><allow_introspection_functions>0</allow_introspection_functions>` +
+      `</default></profiles><quotas><default></default></quotas></clickhouse>`,
+  );
+  const config = join(folder, `config-${kind}.xml`);
+  write(config, `<clickhouse><users_config>${escapeXml(users)}</users_config></clickhouse>`);
+  return config;
+}
+
+function write(path: string, text: string): void {
+  writeFileSync(path, `${text}\n`, { mode: 0o600 });
+}
+
+function escapeXml(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
