@@ -58,7 +58,6 @@ const SECRET_DIRECTORIES = [".ssh", ".aws", ".gnupg", ".azure", ".kube", ".docke
 const SECRET_DIRECTORY = new RegExp(
   String.raw`/(?:${SECRET_DIRECTORIES.map((name) => name.replaceAll(".", String.raw`\.`)).join("|")})(?:/|$)`,
 );
-const SECRET_PATHS = ["/run/secrets/", "/var/run/secrets/", "/etc/ssl/private/"];
 const SECRET_PARTS = ["/.config/gcloud/", "/.config/gh/"];
 const SECRET_NAMES: ReadonlySet<string> = new Set([
   ".env",
@@ -78,23 +77,20 @@ const SECRET_NAMES: ReadonlySet<string> = new Set([
   "key.pem",
   "privkey.pem",
 ]);
-const SECRET_ENDINGS = [".key", "-key.pem", "_key.pem", ".p12", ".pfx", ".jks", ".keystore", ".kdbx"];
-const SECRET_SYSTEM_FILE =
-  /^\/(?:etc\/(?:g?shadow-?|sudoers)|proc\/(?:[^/]+|[^/]+\/task\/[^/]+)\/(?:environ|mem|cmdline))$/;
+const SECRET_EXTENSIONS: ReadonlySet<string> = new Set([".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx"]);
+const SYSTEM_SECRET =
+  /^\/(?:(?:var\/)?run\/secrets\/.|etc\/(?:g?shadow-?$|sudoers$|ssl\/private\/.)|proc\/(?:[^/]+|[^/]+\/task\/[^/]+)\/(?:environ|mem|cmdline)$)/;
 
 function isSecret(path: string): boolean {
   const name = path.slice(path.lastIndexOf("/") + 1);
-  if (SECRET_NAMES.has(name) || name.startsWith(".env.")) {
+  if (SECRET_NAMES.has(name) || name.startsWith(".env.") || SYSTEM_SECRET.test(path)) {
     return true;
   }
-  if (path.includes("/.") && (SECRET_DIRECTORY.test(path) || SECRET_PARTS.some((part) => path.includes(part)))) {
+  const dot = name.lastIndexOf(".");
+  if (dot !== -1 && (SECRET_EXTENSIONS.has(name.slice(dot)) || /[-_]key\.pem$/.test(name))) {
     return true;
   }
-  return (
-    SECRET_ENDINGS.some((ending) => name.endsWith(ending)) ||
-    SECRET_PATHS.some((prefix) => path.startsWith(prefix)) ||
-    SECRET_SYSTEM_FILE.test(path)
-  );
+  return path.includes("/.") && (SECRET_DIRECTORY.test(path) || SECRET_PARTS.some((part) => path.includes(part)));
 }
 
 // Where clouds hand out a machine's credentials: AWS, Azure, GCP, Oracle and others on 169.254.0.0/16 (RFC 3927).

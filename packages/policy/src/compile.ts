@@ -10,7 +10,7 @@ import {
   type NameTerm,
   type ResourceTerm,
 } from "./model.ts";
-import { compileNamePatterns, ResourcePattern, type NamePattern } from "./pattern.ts";
+import { compileNamePatterns, compileResourcePattern, type NamePattern, type ResourcePattern } from "./pattern.ts";
 import type { MatchShape, PolicyShape, ResourceShape, RuleShape, TermShape } from "./schema.ts";
 import type { Path, Source } from "./source.ts";
 import { suggest } from "./suggest.ts";
@@ -70,10 +70,10 @@ class Compiler {
     const patterns: ResourcePattern[] = [];
     for (const kind of RESOURCE_KINDS) {
       for (const [text, where] of listOf(shape[kind], [...path, kind])) {
-        const pattern = this.#checked(where, () => new ResourcePattern(kind, text));
+        const pattern = this.#checked(where, () => compileResourcePattern(kind, text));
         if (pattern !== undefined) {
           patterns.push(pattern);
-          this.#patternCount += pattern.size;
+          this.#patternCount += pattern.alternatives.length;
           if (this.#patternCount > MAX_RESOURCE_PATTERNS) {
             this.#source.report("TOO_LARGE", where, `the resources have more than ${MAX_RESOURCE_PATTERNS} patterns`);
           }

@@ -1,6 +1,6 @@
 import type { AuditPolicyDecision } from "@otel-audit/semantic-conventions";
 import { Facts, withoutAgentPrefix } from "./facts.ts";
-import { ACTOR_TYPES, type CompiledPolicy, type CompiledRule, type NameTerm } from "./model.ts";
+import type { CompiledPolicy, CompiledRule, NameTerm } from "./model.ts";
 import type { PolicyAction, Verdict } from "./types.ts";
 
 /** Judges actions by one compiled document. */
@@ -83,7 +83,7 @@ export class Evaluator {
   #matches(rule: CompiledRule, action: PolicyAction): boolean {
     const { match } = rule;
     return (
-      (match.actorTypes & (1 << ACTOR_TYPES.indexOf(action.actorType))) !== 0 &&
+      (match.actorTypes & this.#facts.actorType) !== 0 &&
       (match.event === undefined || matchesName(match.event, action.event)) &&
       (match.agent === undefined || this.#matchesAgent(match.agent)) &&
       (match.onBehalfOf === undefined || matchesName(match.onBehalfOf, action.onBehalfOf)) &&

@@ -1,8 +1,8 @@
 import { AUDIT_ACTIONS_BY_DANGER, type AuditAction } from "@otel-audit/semantic-conventions";
 import { BUILTIN_NAMES, builtinIndex, builtinName, isCertain } from "./builtin.ts";
 import { ACTOR_TYPES, type CompiledResource, type ResourceTerm } from "./model.ts";
-import { AGENT_PREFIX, BOTH, LOOSE } from "./pattern.ts";
-import { describe, readTarget, type Reading } from "./target.ts";
+import { AGENT_PREFIX, type Alternative } from "./pattern.ts";
+import { describe, readTarget, RESOURCE_KINDS, type Reading, type ResourceKind } from "./target.ts";
 import type { PolicyAction } from "./types.ts";
 
 /** Most targets of one action. */
@@ -20,22 +20,31 @@ export class EvaluationError extends Error {
   override readonly name = "EvaluationError";
 }
 
+interface IndexedPattern extends Alternative {
+  /** Row of the resource. */
+  readonly index: number;
+}
+
 /** What the rules ask about one action. Used again for every action, so that judging allocates little. */
 export class Facts {
   readonly #resources: readonly CompiledResource[];
   /** Resources that name an action, by danger. */
   readonly #overrides: readonly { readonly index: number; readonly action: number }[];
   readonly #words: number;
-  /** Resources that a target belongs to in any reading, `words` numbers a target. */
-  #any: Uint32Array;
-  /** … and in all readings. */
-  #all: Uint32Array;
+  /** Patterns by what they are for, in the order of the resources. */
+  readonly #patterns: ReadonlyMap<ResourceKind, readonly IndexedPattern[]>;
+  /** Resources that a target belongs to as it is written, `words` numbers a target. */
+  #exact: Uint32Array;
+  /** … and as a lenient server reads it. */
+  #loose: Uint32Array;
   /** Actions of each target as bits by danger. */
   #actions: Uint8Array;
   #targetCount = 0;
 
   /** The actor's id without `agent:`. */
   agent = "";
+  /** The actor's type as a bit. */
+  actorType = 0;
   isAgent = false;
   /** The action and those of all targets, as bits by danger. */
   actionBits = 0;
@@ -48,9 +57,10 @@ export class Facts {
     this.#overrides = resources.flatMap(({ action }, index) =>
       action === undefined ? [] : [{ index, action: AUDIT_ACTIONS_BY_DANGER.indexOf(action) }],
     );
+    this.#patterns = new Map(RESOURCE_KINDS.map((kind) => [kind, patternsOf(resources, kind)]));
     this.#words = Math.ceil((resources.length + BUILTIN_NAMES.length) / 32);
-    this.#any = new Uint32Array(8 * this.#words);
-    this.#all = new Uint32Array(8 * this.#words);
+    this.#exact = new Uint32Array(8 * this.#words);
+    this.#loose = new Uint32Array(8 * this.#words);
     this.#actions = new Uint8Array(8);
   }
 
@@ -67,9 +77,11 @@ export class Facts {
     for (const id of action.actorChain ?? []) {
       checkName("actorChain", id);
     }
-    if (!ACTOR_TYPES.includes(actorType)) {
+    const type = ACTOR_TYPES.indexOf(actorType);
+    if (type === -1) {
       throw new EvaluationError(`unknown actor type ${describe(actorType)}`);
     }
+    this.actorType = 1 << type;
     if (!Array.isArray(targets) || targets.length > MAX_TARGETS) {
       throw new EvaluationError(`the action has no list of at most ${MAX_TARGETS} targets`);
     }
@@ -120,47 +132,46 @@ export class Facts {
 
   #reserve(targetCount: number): void {
     const length = targetCount * this.#words;
-    if (this.#any.length < length) {
-      this.#any = new Uint32Array(length);
-      this.#all = new Uint32Array(length);
+    if (this.#exact.length < length) {
+      this.#exact = new Uint32Array(length);
+      this.#loose = new Uint32Array(length);
       this.#actions = new Uint8Array(targetCount);
     } else {
-      this.#any.fill(0, 0, length);
-      this.#all.fill(0, 0, length);
+      this.#exact.fill(0, 0, length);
+      this.#loose.fill(0, 0, length);
     }
   }
 
-  /** Fills the bits of one target and gives the name for the record. */
+  /** Marks the resources of one target and gives the name for the record. */
   #readResources(reading: Reading, target: number): string | undefined {
-    const resources = this.#resources;
+    const { scheme, exact, loose } = reading;
     let name: string | undefined;
-    for (let index = 0; index < resources.length; index++) {
-      const resource = resources[index];
-      let readings = 0;
-      for (const pattern of resource?.patterns ?? []) {
-        if (pattern.kind === reading.kind) {
-          readings |= pattern.match(reading);
-        }
+    for (const pattern of this.#patterns.get(reading.kind) ?? []) {
+      if (pattern.scheme !== undefined && pattern.scheme !== scheme) {
+        continue;
       }
-      if (readings !== 0) {
-        name ??= resource?.name;
-        this.#mark(target, index, readings);
+      const isExact = pattern.exact(exact);
+      const isLoose = exact === loose && pattern.exact === pattern.loose ? isExact : pattern.loose(loose);
+      if (isExact || isLoose) {
+        name ??= this.#resources[pattern.index]?.name;
+        this.#mark(target, pattern.index, isExact, isLoose);
       }
     }
     const builtin = builtinName(reading);
     if (builtin !== undefined) {
-      const readings = isCertain(reading) ? BOTH : LOOSE;
-      this.#mark(target, resources.length + builtinIndex(builtin), readings);
+      this.#mark(target, this.#resources.length + builtinIndex(builtin), isCertain(reading), true);
     }
     return name ?? builtin;
   }
 
-  #mark(target: number, index: number, readings: number): void {
+  #mark(target: number, index: number, isExact: boolean, isLoose: boolean): void {
     const word = target * this.#words + (index >> 5);
     const bit = 1 << (index & 31);
-    this.#any[word] = (this.#any[word] ?? 0) | bit;
-    if (readings === BOTH) {
-      this.#all[word] = (this.#all[word] ?? 0) | bit;
+    if (isExact) {
+      this.#exact[word] = (this.#exact[word] ?? 0) | bit;
+    }
+    if (isLoose) {
+      this.#loose[word] = (this.#loose[word] ?? 0) | bit;
     }
   }
 
@@ -176,8 +187,8 @@ export class Facts {
     let own: number | undefined;
     for (const { index, action } of this.#overrides) {
       // Made less dangerous only without doubt.
-      const marks = action < whole ? this.#all : this.#any;
-      if (((marks[target * this.#words + (index >> 5)] ?? 0) & (1 << (index & 31))) !== 0) {
+      const word = target * this.#words + (index >> 5);
+      if ((this.#marks(word, action < whole) & (1 << (index & 31))) !== 0) {
         own = Math.max(own ?? action, action);
       }
     }
@@ -190,7 +201,7 @@ export class Facts {
       return (this.actionBits & actions) !== 0;
     }
     for (let target = 0; target < this.#targetCount; target++) {
-      if (((this.#actions[target] ?? 0) & actions) !== 0 && this.#isIn(resource, target, this.#any, this.#all)) {
+      if (((this.#actions[target] ?? 0) & actions) !== 0 && this.#isIn(resource, target, false)) {
         return true;
       }
     }
@@ -204,7 +215,7 @@ export class Facts {
     }
     if (resource !== undefined) {
       for (let target = 0; target < this.#targetCount; target++) {
-        if (!this.#isIn(resource, target, this.#all, this.#any)) {
+        if (!this.#isIn(resource, target, true)) {
           return false;
         }
       }
@@ -212,19 +223,34 @@ export class Facts {
     return true;
   }
 
-  /** `certain` are the marks that count for the rule, `doubtful` those that count against its complement. */
-  #isIn(term: ResourceTerm, target: number, certain: Uint32Array, doubtful: Uint32Array): boolean {
-    const positive = term.isNegated ? doubtful : certain;
-    const negative = term.isNegated ? certain : doubtful;
+  /** Resources in both readings, or in one. */
+  #marks(word: number, isSure: boolean): number {
+    const exact = this.#exact[word] ?? 0;
+    const loose = this.#loose[word] ?? 0;
+    return isSure ? exact & loose : exact | loose;
+  }
+
+  /** With `isSure` a doubt counts against the match: what an allow needs. */
+  #isIn(term: ResourceTerm, target: number, isSure: boolean): boolean {
+    // What is sure to be outside is not even possibly inside.
+    const isInnerSure = isSure !== term.isNegated;
     const first = target * this.#words;
     let isHit = false;
     let isNone = term.hasNone;
     for (let word = 0; word < this.#words; word++) {
-      isHit ||= ((positive[first + word] ?? 0) & (term.mask[word] ?? 0)) !== 0;
-      isNone &&= negative[first + word] === 0;
+      isHit ||= (this.#marks(first + word, isInnerSure) & (term.mask[word] ?? 0)) !== 0;
+      isNone &&= this.#marks(first + word, !isInnerSure) === 0;
     }
     return (isHit || isNone) !== term.isNegated;
   }
+}
+
+function patternsOf(resources: readonly CompiledResource[], kind: ResourceKind): IndexedPattern[] {
+  return resources.flatMap(({ patterns }, index) =>
+    patterns
+      .filter((pattern) => pattern.kind === kind)
+      .flatMap(({ alternatives }) => alternatives.map((each) => ({ ...each, index }))),
+  );
 }
 
 /** `agent:refunds` and `refunds` are one agent. */

@@ -11,10 +11,10 @@ import {
   type GlobToken,
 } from "./glob-syntax.ts";
 import { checkBrackets, parsePattern } from "./pattern-syntax.ts";
-import type { Reading, ResourceKind } from "./target.ts";
+import type { ResourceKind } from "./target.ts";
 
-/** One brace-free pattern of a resource in both readings. */
-interface Alternative {
+/** One brace-free pattern of a resource in both readings, see `Reading`. */
+export interface Alternative {
   /** Undefined: any. */
   readonly scheme: string | undefined;
   readonly exact: TextTest;
@@ -22,50 +22,18 @@ interface Alternative {
   readonly loose: TextTest;
 }
 
-/** The target matches as it is written. */
-export const EXACT = 1;
-/** The target matches as a lenient server reads it. */
-export const LOOSE = 2;
-/** Both at once: what an allow needs; a deny needs one. */
-export const BOTH = EXACT | LOOSE;
-
-export class ResourcePattern {
+/** One pattern of a resource, as it is written. */
+export interface ResourcePattern {
   readonly kind: ResourceKind;
   readonly text: string;
-  readonly #alternatives: readonly Alternative[];
+  /** What its braces stand for. */
+  readonly alternatives: readonly Alternative[];
+}
 
-  /** Throws `GlobSyntaxError`. */
-  constructor(kind: ResourceKind, text: string) {
-    checkPattern(text);
-    this.kind = kind;
-    this.text = text;
-    this.#alternatives = expandBraces(text).map((one) => compileAlternative(kind, one));
-  }
-
-  /** How many patterns the braces stand for. */
-  get size(): number {
-    return this.#alternatives.length;
-  }
-
-  /** The readings in which the target matches: {@link EXACT}, {@link LOOSE}. */
-  match(target: Reading): number {
-    let readings = 0;
-    const isClear = target.exact === target.loose;
-    for (const alternative of this.#alternatives) {
-      if (alternative.scheme !== undefined && alternative.scheme !== target.scheme) {
-        continue;
-      }
-      if (isClear && alternative.exact === alternative.loose) {
-        readings |= alternative.exact(target.exact) ? BOTH : 0;
-      } else {
-        readings |= (alternative.exact(target.exact) ? EXACT : 0) | (alternative.loose(target.loose) ? LOOSE : 0);
-      }
-      if (readings === BOTH) {
-        return BOTH;
-      }
-    }
-    return readings;
-  }
+/** Throws `GlobSyntaxError`. */
+export function compileResourcePattern(kind: ResourceKind, text: string): ResourcePattern {
+  checkPattern(text);
+  return { kind, text, alternatives: expandBraces(text).map((one) => compileAlternative(kind, one)) };
 }
 
 /** A pattern for an identity or a name. */

@@ -105,7 +105,7 @@ function readHttp(id: string): Reading {
 }
 
 const PLAIN_HTTP =
-  /^(https?):\/\/(?:[a-z0-9_-]+\.)*[a-z][a-z0-9_-]*(?::(?!80\/|443\/|0)\d{1,5})?((?:\/[A-Za-z0-9_~-][A-Za-z0-9._~:@,-]*)*)(\/?)$/;
+  /^(https?):\/\/(?:(?:[a-z0-9_-]+\.)*[a-z][a-z0-9_-]*|(?:(?:0|[1-9]\d{0,2})\.){3}(?:0|[1-9]\d{0,2}))(?::(?!80\/|443\/|0)\d{1,5})?((?:\/[A-Za-z0-9_~-][A-Za-z0-9._~:@,-]*)*)(\/?)$/;
 
 /** Ids without anything to canonicalise, which is nearly all of them: about a tenth of the cost of a URL object. */
 function plainHttp(id: string): Reading | undefined {
@@ -122,7 +122,14 @@ function plainHttp(id: string): Reading | undefined {
 
 const DATABASE_ID = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)([^?#]*)/i;
 
+const PLAIN_DATABASE =
+  /^postgresql:\/\/(?:[a-z0-9_-]+\.)*[a-z][a-z0-9_-]*(?::(?!5432\/|0)\d{1,5})?(?:\/[a-z0-9_]+(?:\.[a-z0-9_]+)*)+$/;
+
 function readDatabase(id: string): Reading {
+  if (PLAIN_DATABASE.test(id) && !id.includes("xn--")) {
+    const rest = id.slice("postgresql://".length);
+    return { kind: "db", scheme: "postgresql", exact: rest, loose: rest };
+  }
   const match = DATABASE_ID.exec(id);
   if (match === null) {
     throw new TargetError(`the database target ${describe(id)} has no scheme and host, as in postgresql://host/db`);
