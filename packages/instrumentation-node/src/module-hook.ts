@@ -86,6 +86,16 @@ export function watchModuleLoading(): void {
         }
       },
   );
+  // The source is there, maybe from the ESM loader: from here on the module's own code runs.
+  replace(
+    Module.prototype,
+    "_compile",
+    (compile) =>
+      function (this: unknown, ...args: unknown[]): unknown {
+        pendingRead = undefined;
+        return Reflect.apply(compile, this, args);
+      },
+  );
 }
 
 /**

@@ -8,7 +8,8 @@ const FOREIGN_MARKS: ReadonlySet<string | symbol> = new Set(["__original", "__un
 
 /**
  * Replaces the function `holder[name]` by `make(original)`. The wrapper keeps the original's name, length and own
- * properties (`util.promisify.custom`, `fs.realpath.native`), so that an application cannot tell.
+ * properties (`util.promisify.custom`, `fs.realpath.native`), so that an application cannot tell. Where the original is
+ * no constructor, the wrapper should be none either: write it as a method.
  *
  * @returns takes the wrapper out again if it is still on top; undefined when there is no such function here.
  */
@@ -42,7 +43,7 @@ function put(holder: object, name: string | symbol, value: unknown, old: Propert
 
 function disguise(wrapper: AnyFunction, original: AnyFunction): AnyFunction {
   for (const key of Reflect.ownKeys(original)) {
-    if (FOREIGN_MARKS.has(key) || key === "prototype") continue;
+    if (FOREIGN_MARKS.has(key)) continue;
     const descriptor = Object.getOwnPropertyDescriptor(original, key);
     if (descriptor !== undefined) Object.defineProperty(wrapper, key, descriptor);
   }

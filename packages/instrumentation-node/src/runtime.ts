@@ -20,8 +20,8 @@ import { SCOPE_NAME, VERSION } from "./version.ts";
 const SUMMARY_EVERY_MS = 60 * 60_000;
 const HOUSEKEEPING_EVERY_MS = 60_000;
 const LEFTOVERS_AFTER_MS = 50;
-/** How long the end of a process may wait for its records to be sent; what is not sent stays in the spool. */
-const EXIT_FLUSH_MS = 5000;
+/** How long the end of a process waits for its records to be sent; what is not sent stays in the spool. */
+const FLUSH_MS = 5000;
 
 /** The running audit of this thread. */
 export class AuditRuntime {
@@ -33,7 +33,7 @@ export class AuditRuntime {
   readonly #shipper: Shipper;
   readonly #records: ControlRecords;
   readonly #timers: NodeJS.Timeout[] = [];
-  #exitFlush: Promise<void> | undefined;
+  #exitFlush: Promise<boolean> | undefined;
   readonly #onBeforeExit = (): void => this.#beforeExit();
   readonly #onExit = (): void => this.#exit();
 
@@ -83,9 +83,21 @@ export class AuditRuntime {
     process.on("exit", this.#onExit);
   }
 
-  /** Sends what is recorded so far. Resolves to whether nothing is left; what is left stays in the spool. */
-  flush(): Promise<boolean> {
-    return this.#shipper.flush();
+  /**
+   * Sends what is recorded so far, one attempt, for at most `timeoutMs`. Resolves to whether nothing is left; what is
+   * left stays in the spool.
+   */
+  flush(timeoutMs = FLUSH_MS): Promise<boolean> {
+    return asOurselves(async () => {
+      let patience: NodeJS.Timeout | undefined;
+      // Our sockets do not keep the process alive; this timer does, and not for long.
+      const timeout = new Promise<boolean>((resolve) => {
+        patience = setTimeout(() => resolve(false), timeoutMs);
+      });
+      const done = await Promise.race([this.#shipper.flush(), timeout]);
+      clearTimeout(patience);
+      return done;
+    });
   }
 
   /**
@@ -137,11 +149,7 @@ export class AuditRuntime {
     this.#records.summary();
     attempt(() => quietly(() => this.#spool.claimLeftovers()));
     if (this.#spool.isEmpty) return;
-    asOurselves(() => {
-      // Our sockets do not keep the process alive; this timer does, and not for long.
-      const patience = setTimeout(() => {}, EXIT_FLUSH_MS);
-      this.#exitFlush = this.#shipper.flush().then(() => clearTimeout(patience));
-    });
+    this.#exitFlush = this.flush();
   }
 
   /** No more turns of the event loop: what is written now waits in the spool for the next process. */

@@ -43,9 +43,13 @@ export function stop(who: string): void {
   runtime.stop(who);
 }
 
-/** Sends everything recorded so far; false if something is left in the spool. */
-export async function flush(): Promise<boolean> {
-  return (await running()?.flush()) ?? true;
+/**
+ * Sends everything recorded so far, one attempt; false if something is left in the spool. For programs that are frozen
+ * or ended without warning, such as serverless handlers.
+ * @param timeoutMs at most this long; default 5000
+ */
+export async function flush(timeoutMs?: number): Promise<boolean> {
+  return (await running()?.flush(timeoutMs)) ?? true;
 }
 
 /** Stops the audit of this thread, with a record, and sends everything. For the end of a program. */

@@ -37,7 +37,13 @@ const FAMILIES: readonly Case[] = [
   { name: "lchown", args: `"a.txt", uid, gid`, record: "file.change UPDATE success $/a.txt" },
   { name: "utimes", args: `"a.txt", 1, 1`, record: "file.change UPDATE success $/a.txt" },
   { name: "lutimes", args: `"a.txt", 1, 1`, record: "file.change UPDATE success $/a.txt" },
-  { name: "copyFile", args: `"a.txt", "b.txt"`, record: "file.copy WRITE success $/b.txt", read: "$/a.txt", write: "$/b.txt" },
+  {
+    name: "copyFile",
+    args: `"a.txt", "b.txt"`,
+    record: "file.copy WRITE success $/b.txt",
+    read: "$/a.txt",
+    write: "$/b.txt",
+  },
   {
     name: "copyFile",
     args: `"a.txt", unique("e"), fs.constants.COPYFILE_EXCL`,
@@ -59,7 +65,13 @@ const FAMILIES: readonly Case[] = [
     read: "$/r-*",
     write: "$/r-*,$/moved.txt",
   },
-  { name: "link", args: `"a.txt", unique("l")`, record: "file.link CREATE success $/l-*", read: "$/a.txt", write: "$/l-*" },
+  {
+    name: "link",
+    args: `"a.txt", unique("l")`,
+    record: "file.link CREATE success $/l-*",
+    read: "$/a.txt",
+    write: "$/l-*",
+  },
   {
     name: "symlink",
     args: `"../a.txt", unique("dir/s")`,
@@ -88,7 +100,10 @@ const SINGLES: readonly (readonly [source: string, record: string | undefined])[
   [`ended(fs.createWriteStream("s.txt").end("x"))`, "file.write WRITE success $/s.txt"],
   [`ended(new fs.ReadStream("a.txt").resume())`, "file.read READ success $/a.txt"],
   [`fs.openAsBlob("a.txt")`, "file.read READ success $/a.txt"],
-  [`handle(async (file) => (await file.stat(), await file.readFile(), fsp.readFile(file)))`, "file.read READ success $/a.txt"],
+  [
+    `handle(async (file) => (await file.stat(), await file.readFile(), fsp.readFile(file)))`,
+    "file.read READ success $/a.txt",
+  ],
   [`fs.watch("a.txt").close()`, "file.read READ success $/a.txt"],
   [`fs.existsSync("a.txt")`, undefined],
   [`fs.realpathSync.native("a.txt")`, undefined],

@@ -19,85 +19,95 @@ export const WRAPS: Readonly<Record<Style, Wrap>> = {
 
 /** A function that is only counted. */
 export function wrapCounted(kind: string, original: AnyFunction): AnyFunction {
-  return function (this: unknown, ...args: unknown[]): unknown {
-    count(kind);
-    return Reflect.apply(original, this, args);
-  };
+  return {
+    call(this: unknown, ...args: unknown[]): unknown {
+      count(kind);
+      return Reflect.apply(original, this, args);
+    },
+  }.call;
 }
 
 function wrapSync(row: Row, original: AnyFunction): AnyFunction {
-  return function (this: unknown, ...args: unknown[]): unknown {
-    if (!observes()) return Reflect.apply(original, this, args);
-    const operation = open(row, args);
-    const passed = row.deep === true ? freeCallbacks(args) : args;
-    if (operation === undefined) return quietlyApply(original, this, passed);
-    if (operation.denied !== undefined) throw operation.denied;
-    const result = endOnThrow(operation, () => quietlyApply(original, this, passed));
-    operation.end();
-    return result;
-  };
+  return {
+    call(this: unknown, ...args: unknown[]): unknown {
+      if (!observes()) return Reflect.apply(original, this, args);
+      const operation = open(row, args);
+      const passed = row.deep === true ? freeCallbacks(args) : args;
+      if (operation === undefined) return quietlyApply(original, this, passed);
+      if (operation.denied !== undefined) throw operation.denied;
+      const result = endOnThrow(operation, () => quietlyApply(original, this, passed));
+      operation.end();
+      return result;
+    },
+  }.call;
 }
 
 function wrapCallback(row: Row, original: AnyFunction): AnyFunction {
-  return function (this: unknown, ...args: unknown[]): unknown {
-    if (!observes()) return Reflect.apply(original, this, args);
-    const operation = open(row, args);
-    const at = args.findLastIndex((argument) => typeof argument === "function");
-    const last = args[at];
-    const callback = isFunction(last) ? last : undefined;
-    if (operation?.denied !== undefined && callback !== undefined) {
-      process.nextTick(callback, operation.denied);
-      return undefined;
-    }
-    if (operation?.denied !== undefined) throw operation.denied;
-    const passed = row.deep === true ? freeCallbacks(args) : args;
-    if (callback !== undefined && (operation !== undefined || row.deep === true)) {
-      const back = row.deep === true ? bindIdentity(callback) : callback;
-      passed[at] = function (this: unknown, ...results: unknown[]): unknown {
-        operation?.end(results[0] ?? undefined);
-        return Reflect.apply(back, this, results);
-      };
-    }
-    return endOnThrow(operation, () => inside(row, original, this, passed));
-  };
+  return {
+    call(this: unknown, ...args: unknown[]): unknown {
+      if (!observes()) return Reflect.apply(original, this, args);
+      const operation = open(row, args);
+      const at = args.findLastIndex((argument) => typeof argument === "function");
+      const last = args[at];
+      const callback = isFunction(last) ? last : undefined;
+      if (operation?.denied !== undefined && callback !== undefined) {
+        process.nextTick(callback, operation.denied);
+        return undefined;
+      }
+      if (operation?.denied !== undefined) throw operation.denied;
+      const passed = row.deep === true ? freeCallbacks(args) : args;
+      if (callback !== undefined && (operation !== undefined || row.deep === true)) {
+        const back = row.deep === true ? bindIdentity(callback) : callback;
+        passed[at] = function (this: unknown, ...results: unknown[]): unknown {
+          operation?.end(results[0] ?? undefined);
+          return Reflect.apply(back, this, results);
+        };
+      }
+      return endOnThrow(operation, () => inside(row, original, this, passed));
+    },
+  }.call;
 }
 
 function wrapPromise(row: Row, original: AnyFunction): AnyFunction {
-  return function (this: unknown, ...args: unknown[]): unknown {
-    if (!observes()) return Reflect.apply(original, this, args);
-    const operation = open(row, args);
-    if (operation?.denied !== undefined) return Promise.reject(operation.denied);
-    const passed = row.deep === true ? freeCallbacks(args) : args;
-    const result = endOnThrow(operation, () => inside(row, original, this, passed));
-    if (operation === undefined || !(result instanceof Promise)) {
-      operation?.end();
-      return result;
-    }
-    // The derived promise is what the caller gets: a handler on the original beside it would mark a rejection that
-    // nobody handles as handled.
-    return result.then(
-      (value: unknown) => {
-        operation.end();
-        return value;
-      },
-      (error: unknown) => {
-        operation.end(error);
-        throw error;
-      },
-    );
-  };
+  return {
+    call(this: unknown, ...args: unknown[]): unknown {
+      if (!observes()) return Reflect.apply(original, this, args);
+      const operation = open(row, args);
+      if (operation?.denied !== undefined) return Promise.reject(operation.denied);
+      const passed = row.deep === true ? freeCallbacks(args) : args;
+      const result = endOnThrow(operation, () => inside(row, original, this, passed));
+      if (operation === undefined || !(result instanceof Promise)) {
+        operation?.end();
+        return result;
+      }
+      // The derived promise is what the caller gets: a handler on the original beside it would mark a rejection that
+      // nobody handles as handled.
+      return result.then(
+        (value: unknown) => {
+          operation.end();
+          return value;
+        },
+        (error: unknown) => {
+          operation.end(error);
+          throw error;
+        },
+      );
+    },
+  }.call;
 }
 
 function wrapIterable(row: Row, original: AnyFunction): AnyFunction {
-  return function (this: unknown, ...args: unknown[]): unknown {
-    if (!observes()) return Reflect.apply(original, this, args);
-    const operation = open(row, args);
-    if (operation?.denied !== undefined) return rejecting(operation.denied);
-    const passed = row.deep === true ? freeCallbacks(args) : args;
-    const result = endOnThrow(operation, () => inside(row, original, this, passed));
-    operation?.end();
-    return row.deep === true && isAsyncIterable(result) ? quietIterable(result) : result;
-  };
+  return {
+    call(this: unknown, ...args: unknown[]): unknown {
+      if (!observes()) return Reflect.apply(original, this, args);
+      const operation = open(row, args);
+      if (operation?.denied !== undefined) return rejecting(operation.denied);
+      const passed = row.deep === true ? freeCallbacks(args) : args;
+      const result = endOnThrow(operation, () => inside(row, original, this, passed));
+      operation?.end();
+      return row.deep === true && isAsyncIterable(result) ? quietIterable(result) : result;
+    },
+  }.call;
 }
 
 /** Describes and judges a call; undefined when it is not recorded. */
@@ -149,9 +159,11 @@ function freeCallbacks(args: readonly unknown[]): unknown[] {
 
 function free(fn: AnyFunction): AnyFunction {
   const bound = bindIdentity(fn);
-  return function (this: unknown, ...args: unknown[]): unknown {
-    return aloud(() => Reflect.apply(bound, this, args));
-  };
+  return {
+    call(this: unknown, ...args: unknown[]): unknown {
+      return aloud(() => Reflect.apply(bound, this, args));
+    },
+  }.call;
 }
 
 function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
