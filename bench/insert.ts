@@ -27,7 +27,7 @@ function span(i: number): SpanData {
     startTimeUnixNano: 1_795_000_000_000_000_000n + BigInt(i) * 1_000_000n,
     endTimeUnixNano: 1_795_000_000_000_400_000n + BigInt(i) * 1_000_000n,
     attributes: {
-      "audit.record.id": `01j${i.toString(36).padStart(23, "k")}`,
+      "audit.record.id": `01j${i.toString(36).padStart(23, "0")}`,
       "audit.event.name": "db.statement",
       "audit.action": i % 5 === 0 ? "UPDATE" : "READ",
       "audit.outcome": "success",

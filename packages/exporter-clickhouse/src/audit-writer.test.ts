@@ -251,7 +251,7 @@ test("rows read back as RowBinary are the logged bytes", async () => {
       for await (const chunk of reader.bytes(sql)) chunks.push(chunk);
       expect(Buffer.compare(Buffer.concat(chunks), rows)).toBe(0);
     }),
-    { numRuns: 40 },
+    { numRuns: 25 },
   );
 });
 

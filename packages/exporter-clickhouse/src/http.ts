@@ -53,7 +53,7 @@ export class ClickHouseHttp {
     }
   }
 
-  /** Rows of a SELECT, as JSON objects. 64-bit integers come as strings. */
+  /** Rows of a SELECT, as JSON objects. Servers differ in how they write 64-bit integers: select their `toString`. */
   async query<T>(sql: string, settings: ClickHouseSettings = {}): Promise<T[]> {
     return await this.#guard(async () => {
       const result = await this.#client.query({ query: sql, format: "JSONEachRow", clickhouse_settings: settings });

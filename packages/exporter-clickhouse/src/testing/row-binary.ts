@@ -58,7 +58,7 @@ export function auditRow(stream: Uint8Array, sequence: number): Uint8Array {
     ],
     Duration: BigInt(400_000 + (sequence % 1000) * 1000),
     StatusCode: "Unset",
-    RecordId: `01j${sequence.toString(36).padStart(23, "k")}`,
+    RecordId: `01j${sequence.toString(36).padStart(23, "0")}`,
     EventName: "db.statement",
     Action: ACTIONS[sequence % ACTIONS.length]!,
     Outcome: "success",
