@@ -28,10 +28,15 @@ export interface RunningCollector extends AsyncDisposable {
  *
  * @param options.dataDir its data directory; the second start on one continues what the first left
  * @param options.config file with a configuration; it has to listen on ports 0
+ * @param options.env added to the environment, for `${env:…}` in the configuration
  */
-export async function startCollector(options: { readonly dataDir: string; readonly config: string }): Promise<RunningCollector> {
+export async function startCollector(options: {
+  readonly dataDir: string;
+  readonly config: string;
+  readonly env?: Readonly<Record<string, string>>;
+}): Promise<RunningCollector> {
   const args = [otelAudit, "collector", "--config", options.config, "--data", options.dataDir];
-  const collector = await startProcess(process.execPath, args, { env: { NODE_OPTIONS: undefined } });
+  const collector = await startProcess(process.execPath, args, { env: { NODE_OPTIONS: undefined, ...options.env } });
   try {
     const endpoints = await readEndpoints(options.dataDir, collector);
     const client = createClient({ url: endpoints.sql, database: "otel_audit" });

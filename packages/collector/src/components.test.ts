@@ -33,7 +33,12 @@ const CONFIGS: Readonly<Record<string, () => unknown>> = {
   clickhouse_embedded: () => ({ endpoint: "127.0.0.1:0" }),
 };
 
-const destination = (): unknown => ({ endpoint: engine.url, username: engine.writer.username, password: engine.writer.password, create_schema: false });
+const destination = (): unknown => ({
+  endpoint: engine.url,
+  username: engine.writer.username,
+  password: engine.writer.password,
+  create_schema: false,
+});
 const next: Consumer = { consume: async () => [] };
 
 function create(kind: ComponentKind, type: string): Component & Partial<Consumer> {
@@ -52,39 +57,55 @@ function create(kind: ComponentKind, type: string): Component & Partial<Consumer
 }
 
 function batch(): TraceBatch {
-  const span = (id: string, attributes: Record<string, string>): object => ({ traceId: "0af7651916cd43dd8448eb211c80319c", spanId: id, name: "s", startTimeUnixNano: 1n, endTimeUnixNano: 2n, attributes });
+  const span = (id: string, attributes: Record<string, string>): object => ({
+    traceId: "0af7651916cd43dd8448eb211c80319c",
+    spanId: id,
+    name: "s",
+    startTimeUnixNano: 1n,
+    endTimeUnixNano: 2n,
+    attributes,
+  });
   const spans = [span("0000000000000001", { [ATTR_AUDIT_ACTION]: "READ" }), span("0000000000000002", {})] as never[];
   return { index: scanTraces(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans }] }] })) };
 }
 
 const KINDS: readonly ComponentKind[] = ["receiver", "processor", "connector", "exporter", "extension"];
 
-describe.each(KINDS.flatMap((kind) => [...factories(kind).keys()].map((type) => [kind, type] as const)))("%s %s", (kind, type) => {
-  it("can be stopped without having been started", async () => {
-    await create(kind, type).shutdown();
-  });
+describe.each(KINDS.flatMap((kind) => [...factories(kind).keys()].map((type) => [kind, type] as const)))(
+  "%s %s",
+  (kind, type) => {
+    it("can be stopped without having been started", async () => {
+      await create(kind, type).shutdown();
+    });
 
-  it("starts, consumes, and stops twice", async () => {
-    const component = create(kind, type);
-    await component.start();
-    if (component.consume) expect(await component.consume(batch())).toEqual([]);
-    await component.shutdown();
-    await component.shutdown();
-  });
+    it("starts, consumes, and stops twice", async () => {
+      const component = create(kind, type);
+      await component.start();
+      if (component.consume) expect(await component.consume(batch())).toEqual([]);
+      await component.shutdown();
+      await component.shutdown();
+    });
 
-  it("refuses a setting that it does not know", () => {
-    const parsed = factories(kind).get(type)!.schema.safeParse({ ...(CONFIGS[type]!() as object), surprise: 1 });
-    expect(parsed.success).toBe(false);
-  });
-});
+    it("refuses a setting that it does not know", () => {
+      const parsed = factories(kind)
+        .get(type)!
+        .schema.safeParse({ ...(CONFIGS[type]!() as object), surprise: 1 });
+      expect(parsed.success).toBe(false);
+    });
+  },
+);
 
 it("tells that an address is taken", async () => {
   const port = await freePort();
   const config = factories("extension").get("health_check")!;
-  const make = (): Component => config.create(config.schema.parse({ endpoint: `127.0.0.1:${port}` }), testContext("health_check"));
+  const make = (): Component =>
+    config.create(config.schema.parse({ endpoint: `127.0.0.1:${port}` }), testContext("health_check"));
   const first = make();
   await first.start();
-  await expect(make().start()).rejects.toMatchObject({ code: "ADDRESS_IN_USE", message: expect.stringContaining(`127.0.0.1:${port} is in use`) as string });
+  await expect(make().start()).rejects.toMatchObject({
+    code: "ADDRESS_IN_USE",
+    message: expect.stringContaining(`127.0.0.1:${port} is in use`) as string,
+  });
   await first.shutdown();
 });
 

@@ -14,7 +14,10 @@ export const listenAddress = z.string().transform((text, context): Address => {
   const match = ADDRESS.exec(text);
   const port = Number(match?.[3]);
   if (!match || port > 65_535) {
-    context.addIssue({ code: "custom", message: `"${text}" is not an address; write host:port with a port from 0 to 65535` });
+    context.addIssue({
+      code: "custom",
+      message: `"${text}" is not an address; write host:port with a port from 0 to 65535`,
+    });
     return z.NEVER;
   }
   const host = match[1] ?? match[2]!;

@@ -39,7 +39,10 @@ describe("parseConfig", () => {
   });
 
   it("expands environment references and keeps the type of a value that is nothing else", () => {
-    const text = MINIMAL.replace("http: {}", "http: { max_request_body_size: '${env:MAX:-2048}', endpoint: '127.0.0.1:${env:PORT}' }");
+    const text = MINIMAL.replace(
+      "http: {}",
+      "http: { max_request_body_size: '${env:MAX:-2048}', endpoint: '127.0.0.1:${env:PORT}' }",
+    );
     expect(parseConfig(text, { env: { PORT: "5000" } }).receivers.get("otlp")).toMatchObject({
       protocols: { http: { max_request_body_size: 2048, endpoint: { port: 5000 } } },
     });
@@ -50,19 +53,67 @@ describe("parseConfig", () => {
     ["a repeated key", `${MINIMAL}\nservice: {}`, /^config\.yaml:\d+:\d+: Map keys must be unique/],
     ["no service", "receivers:\n", /^service: /],
     ["an unknown section", `${MINIMAL}\nexporter: {}`, /^has invalid keys: exporter/],
-    ["an unknown type", MINIMAL.replace("  otlp: {", "  otpl: {"), /^receivers: unknown type: "otpl" for id: "otpl" \(valid values: \[otlp\]\)/],
-    ["an unknown key", MINIMAL.replace("http: {}", "http: { port: 1 }"), /^receivers::otlp::protocols::http: has invalid keys: port/],
-    ["a value out of bounds", MINIMAL.replace("http: {}", "http: { max_request_body_size: 1 }"), /^receivers::otlp::protocols::http::max_request_body_size: .*1024, not 1$/],
-    ["an address others reach", MINIMAL.replace("http: {}", "http: { endpoint: '0.0.0.0:4318' }"), /^receivers::otlp::protocols::http::endpoint: "0\.0\.0\.0:4318" can be reached from other machines/],
-    ["no address at all", MINIMAL.replace("http: {}", "http: { endpoint: 'localhost' }"), /"localhost" is not an address/],
-    ["a reference to nothing", MINIMAL.replace("exporters: [otlphttp]", "exporters: [x]"), /^service::pipelines::traces: references exporter "x" which is not configured/],
-    ["a repeated reference", MINIMAL.replace("receivers: [otlp]", "receivers: [otlp, otlp]"), /^service::pipelines::traces: references receiver "otlp" multiple times/],
-    ["a pipeline without exporter", MINIMAL.replace("exporters: [otlphttp]", "exporters: []"), /^service::pipelines::traces: must have at least one exporter/],
+    [
+      "an unknown type",
+      MINIMAL.replace("  otlp: {", "  otpl: {"),
+      /^receivers: unknown type: "otpl" for id: "otpl" \(valid values: \[otlp\]\)/,
+    ],
+    [
+      "an unknown key",
+      MINIMAL.replace("http: {}", "http: { port: 1 }"),
+      /^receivers::otlp::protocols::http: has invalid keys: port/,
+    ],
+    [
+      "a value out of bounds",
+      MINIMAL.replace("http: {}", "http: { max_request_body_size: 1 }"),
+      /^receivers::otlp::protocols::http::max_request_body_size: .*1024, not 1$/,
+    ],
+    [
+      "an address others reach",
+      MINIMAL.replace("http: {}", "http: { endpoint: '0.0.0.0:4318' }"),
+      /^receivers::otlp::protocols::http::endpoint: "0\.0\.0\.0:4318" can be reached from other machines/,
+    ],
+    [
+      "no address at all",
+      MINIMAL.replace("http: {}", "http: { endpoint: 'localhost' }"),
+      /"localhost" is not an address/,
+    ],
+    [
+      "a reference to nothing",
+      MINIMAL.replace("exporters: [otlphttp]", "exporters: [x]"),
+      /^service::pipelines::traces: references exporter "x" which is not configured/,
+    ],
+    [
+      "a repeated reference",
+      MINIMAL.replace("receivers: [otlp]", "receivers: [otlp, otlp]"),
+      /^service::pipelines::traces: references receiver "otlp" multiple times/,
+    ],
+    [
+      "a pipeline without exporter",
+      MINIMAL.replace("exporters: [otlphttp]", "exporters: []"),
+      /^service::pipelines::traces: must have at least one exporter/,
+    ],
     ["another signal", MINIMAL.replace("    traces:", "    logs:"), /^service::pipelines::logs: unknown signal "logs"/],
-    ["both destinations", MINIMAL.replace("  otlphttp:", "  clickhouse_audit: { engine: a, endpoint: 'http://127.0.0.1:1' }\n  otlphttp:"), /^exporters::clickhouse_audit: needs exactly one of engine/],
-    ["a broken reference", MINIMAL.replace("4319", "${PORT}"), /^exporters::otlphttp::endpoint: "\$\{PORT\}" is not a reference/],
-    ["a connector into nothing", DEFAULT_CONFIG.replace("debug: [traces/debug]", "debug: [traces/other]"), /^connectors::audit_router: routes to pipeline "traces\/other"/],
-    ["a connector that nothing feeds", DEFAULT_CONFIG.replace("exporters: [audit_router]", "exporters: [clickhouse_traces]"), /^connectors::audit_router: is used as receiver but is not used as exporter/],
+    [
+      "both destinations",
+      MINIMAL.replace("  otlphttp:", "  clickhouse_audit: { engine: a, endpoint: 'http://127.0.0.1:1' }\n  otlphttp:"),
+      /^exporters::clickhouse_audit: needs exactly one of engine/,
+    ],
+    [
+      "a broken reference",
+      MINIMAL.replace("4319", "${PORT}"),
+      /^exporters::otlphttp::endpoint: "\$\{PORT\}" is not a reference/,
+    ],
+    [
+      "a connector into nothing",
+      DEFAULT_CONFIG.replace("debug: [traces/debug]", "debug: [traces/other]"),
+      /^connectors::audit_router: routes to pipeline "traces\/other"/,
+    ],
+    [
+      "a connector that nothing feeds",
+      DEFAULT_CONFIG.replace("exporters: [audit_router]", "exporters: [clickhouse_traces]"),
+      /^connectors::audit_router: is used as receiver but is not used as exporter/,
+    ],
   ])("refuses %s", (_name, text, message) => {
     expect(messageOf(text)).toMatch(message);
   });

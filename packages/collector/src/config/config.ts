@@ -5,11 +5,20 @@ import { factories, type ComponentKind } from "../components.ts";
 import { listenAddress } from "./address.ts";
 import { expandEnv } from "./env.ts";
 
-const SECTIONS = { receivers: "receiver", processors: "processor", exporters: "exporter", connectors: "connector", extensions: "extension" } as const;
+const SECTIONS = {
+  receivers: "receiver",
+  processors: "processor",
+  exporters: "exporter",
+  connectors: "connector",
+  extensions: "extension",
+} as const;
 type Section = keyof typeof SECTIONS;
 
 const componentIds = z.array(z.string()).default([]);
-const componentMap = z.record(z.string(), z.unknown()).nullish().transform((map) => map ?? {});
+const componentMap = z
+  .record(z.string(), z.unknown())
+  .nullish()
+  .transform((map) => map ?? {});
 
 const documentSchema = z.strictObject({
   receivers: componentMap,
@@ -26,7 +35,9 @@ const documentSchema = z.strictObject({
     telemetry: z
       .strictObject({
         metrics: z.strictObject({ address: listenAddress.optional() }).prefault({}),
-        logs: z.strictObject({ level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info") }).prefault({}),
+        logs: z
+          .strictObject({ level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info") })
+          .prefault({}),
       })
       .prefault({}),
   }),
@@ -53,7 +64,10 @@ export function parseConfig(
   const parsed = documentSchema.safeParse(document ?? {});
   if (!parsed.success) throw fromZod(parsed.error, [], document);
   const sections = Object.fromEntries(
-    Object.entries(SECTIONS).map(([section, kind]) => [section, parseComponents(section, kind, parsed.data[section as Section])]),
+    Object.entries(SECTIONS).map(([section, kind]) => [
+      section,
+      parseComponents(section, kind, parsed.data[section as Section]),
+    ]),
   ) as Record<Section, ReadonlyMap<string, unknown>>;
   const config: CollectorConfig = { ...sections, service: parsed.data.service };
   checkReferences(config);
@@ -71,18 +85,27 @@ function parseYaml(text: string, file: string): unknown {
   const error = document.errors[0];
   if (error) {
     const { line, col } = lineCounter.linePos(error.pos[0]);
-    throw new CollectorError("INVALID_CONFIG", `${file}:${line}:${col}: ${error.message.split("\n", 1)[0]}`, { cause: error });
+    throw new CollectorError("INVALID_CONFIG", `${file}:${line}:${col}: ${error.message.split("\n", 1)[0]}`, {
+      cause: error,
+    });
   }
   return document.toJS({ maxAliasCount: 100 });
 }
 
-function parseComponents(section: string, kind: ComponentKind, configs: Record<string, unknown>): ReadonlyMap<string, unknown> {
+function parseComponents(
+  section: string,
+  kind: ComponentKind,
+  configs: Record<string, unknown>,
+): ReadonlyMap<string, unknown> {
   const result = new Map<string, unknown>();
   for (const [id, value] of Object.entries(configs)) {
     const known = factories(kind);
     const factory = known.get(componentType(id));
     if (!factory) {
-      throw configError([section], `unknown type: "${componentType(id)}" for id: "${id}" (valid values: [${[...known.keys()].join(" ")}])`);
+      throw configError(
+        [section],
+        `unknown type: "${componentType(id)}" for id: "${id}" (valid values: [${[...known.keys()].join(" ")}])`,
+      );
     }
     const parsed = factory.schema.safeParse(value ?? {});
     if (!parsed.success) throw fromZod(parsed.error, [section, id], value);
@@ -97,7 +120,8 @@ function fromZod(error: z.ZodError, prefix: readonly PropertyKey[], value: unkno
   if (issue.code === "unrecognized_keys") return configError(path, `has invalid keys: ${issue.keys.join(", ")}`);
   if (issue.code === "custom") return configError(path, issue.message);
   const found = issue.path.reduce<unknown>(
-    (node, key) => (typeof node === "object" && node !== null ? (node as Record<PropertyKey, unknown>)[key] : undefined),
+    (node, key) =>
+      typeof node === "object" && node !== null ? (node as Record<PropertyKey, unknown>)[key] : undefined,
     value,
   );
   return configError(path, `${issue.message}${found === undefined ? "" : `, not ${JSON.stringify(found)}`}`);
@@ -106,9 +130,11 @@ function fromZod(error: z.ZodError, prefix: readonly PropertyKey[], value: unkno
 function checkReferences(config: CollectorConfig): void {
   const { service } = config;
   for (const id of service.extensions) {
-    if (!config.extensions.has(id)) throw configError(["service", "extensions"], `references extension "${id}" which is not configured`);
+    if (!config.extensions.has(id))
+      throw configError(["service", "extensions"], `references extension "${id}" which is not configured`);
   }
-  if (Object.keys(service.pipelines).length === 0) throw configError(["service", "pipelines"], "must have at least one pipeline");
+  if (Object.keys(service.pipelines).length === 0)
+    throw configError(["service", "pipelines"], "must have at least one pipeline");
   for (const [name, pipeline] of Object.entries(service.pipelines)) checkPipeline(config, name, pipeline);
   for (const [id, connectorConfig] of config.connectors) checkConnector(config, id, connectorConfig);
 }
@@ -116,7 +142,10 @@ function checkReferences(config: CollectorConfig): void {
 function checkPipeline(config: CollectorConfig, name: string, pipeline: ServiceConfig["pipelines"][string]): void {
   const path = ["service", "pipelines", name];
   if (componentType(name) !== "traces") {
-    throw configError(path, `unknown signal "${componentType(name)}"; this collector has pipelines for traces (traces, traces/name)`);
+    throw configError(
+      path,
+      `unknown signal "${componentType(name)}"; this collector has pipelines for traces (traces, traces/name)`,
+    );
   }
   if (pipeline.receivers.length === 0) throw configError(path, "must have at least one receiver");
   if (pipeline.exporters.length === 0) throw configError(path, "must have at least one exporter");
@@ -127,7 +156,8 @@ function checkPipeline(config: CollectorConfig, name: string, pipeline: ServiceC
   ];
   for (const [what, ids, ...where] of references) {
     for (const id of ids) {
-      if (!where.some((map) => map.has(id))) throw configError(path, `references ${what} "${id}" which is not configured`);
+      if (!where.some((map) => map.has(id)))
+        throw configError(path, `references ${what} "${id}" which is not configured`);
     }
     const repeated = ids.find((id, i) => ids.indexOf(id) !== i);
     if (repeated !== undefined) throw configError(path, `references ${what} "${repeated}" multiple times`);
@@ -139,13 +169,19 @@ function checkConnector(config: CollectorConfig, id: string, connectorConfig: un
   const into = pipelines.filter(([, pipeline]) => pipeline.exporters.includes(id));
   const outOf = pipelines.filter(([, pipeline]) => pipeline.receivers.includes(id)).map(([name]) => name);
   if (into.length === 0 && outOf.length === 0) return;
-  if (into.length === 0) throw configError(["connectors", id], "is used as receiver but is not used as exporter in any pipeline");
+  if (into.length === 0)
+    throw configError(["connectors", id], "is used as receiver but is not used as exporter in any pipeline");
   const factory = factories("connector").get(componentType(id))!;
   const named = factory.pipelines(connectorConfig);
   for (const name of named) {
-    if (!outOf.includes(name)) throw configError(["connectors", id], `routes to pipeline "${name}", which does not have "${id}" as a receiver`);
+    if (!outOf.includes(name))
+      throw configError(["connectors", id], `routes to pipeline "${name}", which does not have "${id}" as a receiver`);
   }
   for (const name of outOf) {
-    if (!named.includes(name)) throw configError(["service", "pipelines", name], `has connector "${id}" as a receiver, which does not route to it`);
+    if (!named.includes(name))
+      throw configError(
+        ["service", "pipelines", name],
+        `has connector "${id}" as a receiver, which does not route to it`,
+      );
   }
 }

@@ -31,7 +31,8 @@ function expandString(
   const expanded = text.replace(REFERENCE, (match, reference: string | undefined) => {
     if (reference === undefined) return "$";
     const parts = ENV.exec(reference);
-    if (!parts) throw configError(path, `"\${${reference}}" is not a reference; use \${env:NAME} or \${env:NAME:-default}`);
+    if (!parts)
+      throw configError(path, `"\${${reference}}" is not a reference; use \${env:NAME} or \${env:NAME:-default}`);
     whole = match === text;
     return env[parts[1]!] ?? parts[2] ?? "";
   });

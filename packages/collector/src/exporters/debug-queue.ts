@@ -137,7 +137,10 @@ export class DebugQueue {
     } while (this.#batching && bytes + (this.#items[0]?.bytes.length ?? 0) <= this.#batching.maxBytes);
     if (items.length === 0) return;
     const spans = items.reduce((sum, item) => sum + item.spans, 0);
-    await this.#deliver({ bytes: items.length === 1 ? items[0]!.bytes : Buffer.concat(items.map((item) => item.bytes)), spans });
+    await this.#deliver({
+      bytes: items.length === 1 ? items[0]!.bytes : Buffer.concat(items.map((item) => item.bytes)),
+      spans,
+    });
   }
 
   async #deliver(item: Item): Promise<void> {

@@ -1,4 +1,4 @@
-import type { ClickHouseConnection } from "@otel-audit/exporter-clickhouse";
+import { applySchema, type ClickHouseConnection, type ConnectionSource } from "@otel-audit/exporter-clickhouse";
 import { z } from "zod";
 import type { CreateContext } from "../component.ts";
 import { configError } from "../errors.ts";
@@ -13,7 +13,10 @@ export const destinationShape = {
   username: z.string().optional(),
   password: z.string().optional(),
   /** Of the tables; letters, digits and underscores. */
-  database: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,62}$/).default("otel_audit"),
+  database: z
+    .string()
+    .regex(/^[A-Za-z_][A-Za-z0-9_]{0,62}$/)
+    .default("otel_audit"),
   /** Create what is missing at start; false where the schema is applied by somebody with more rights (`otel-audit schema print`). */
   create_schema: z.boolean().default(true),
 };
@@ -24,21 +27,33 @@ export type DestinationConfig = z.output<z.ZodObject<typeof destinationShape>>;
 export function oneDestination(config: { engine?: string | undefined; endpoint?: string | undefined }): boolean {
   return (config.engine === undefined) !== (config.endpoint === undefined);
 }
-export const ONE_DESTINATION = "needs exactly one of engine (the id of a clickhouse_embedded extension) and endpoint (the URL of a ClickHouse server)";
+export const ONE_DESTINATION =
+  "needs exactly one of engine (the id of a clickhouse_embedded extension) and endpoint (the URL of a ClickHouse server)";
 
-/** The connection of a configured destination, when its engine runs. */
-export function resolveConnection(config: DestinationConfig, context: CreateContext): ClickHouseConnection {
-  if (config.endpoint !== undefined) {
-    return {
-      url: config.endpoint,
-      database: config.database,
-      ...(config.username !== undefined && { username: config.username }),
-      ...(config.password !== undefined && { password: config.password }),
-    };
-  }
+/** The connection of a configured destination; that of an embedded engine is another one after a restart. */
+export function resolveConnection(config: DestinationConfig, context: CreateContext): ConnectionSource {
+  if (config.endpoint !== undefined) return serverConnection(config, config.endpoint);
   const engine = context.extension(config.engine!);
   if (!(engine instanceof ClickhouseEmbedded)) {
-    throw configError(["exporters", context.id, "engine"], `references "${config.engine}", which is not a clickhouse_embedded extension listed under service::extensions`);
+    throw configError(
+      ["exporters", context.id, "engine"],
+      `references "${config.engine}", which is not a clickhouse_embedded extension listed under service::extensions`,
+    );
   }
-  return engine.connection;
+  return () => engine.connection;
+}
+
+/** Creates what is missing on a server, where that is configured; an embedded engine creates its tables itself. */
+export async function createSchema(config: DestinationConfig): Promise<void> {
+  if (config.endpoint !== undefined && config.create_schema)
+    await applySchema(serverConnection(config, config.endpoint));
+}
+
+function serverConnection(config: DestinationConfig, url: string): ClickHouseConnection {
+  return {
+    url,
+    database: config.database,
+    ...(config.username !== undefined && { username: config.username }),
+    ...(config.password !== undefined && { password: config.password }),
+  };
 }

@@ -49,7 +49,9 @@ class GraphBuilder {
         .filter(([, pipeline]) => pipeline.receivers.includes(id))
         .map(([name]) => this.#pipelines.get(name)!);
       if (next.length === 0) continue;
-      receivers.push(this.#add(factories("receiver").get(componentType(id))!.create(config, fanOut(next), this.#context(id))));
+      receivers.push(
+        this.#add(factories("receiver").get(componentType(id))!.create(config, fanOut(next), this.#context(id))),
+      );
     }
     const order = this.#order;
     return {
@@ -100,7 +102,12 @@ class GraphBuilder {
   }
 
   #context(id: string): CreateContext {
-    return { ...this.#shared, id, log: this.#shared.log.child({ component: id }), extension: (other) => this.#extensions.get(other) };
+    return {
+      ...this.#shared,
+      id,
+      log: this.#shared.log.child({ component: id }),
+      extension: (other) => this.#extensions.get(other),
+    };
   }
 
   #add<T extends Component>(component: T): T {

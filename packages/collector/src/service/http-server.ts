@@ -60,6 +60,8 @@ export class HttpServer {
         { cause: error },
       );
     }
-    return new CollectorError("INVALID_CONFIG", `${this.#what}: cannot listen on ${address}: ${error.message}`, { cause: error });
+    return new CollectorError("INVALID_CONFIG", `${this.#what}: cannot listen on ${address}: ${error.message}`, {
+      cause: error,
+    });
   }
 }

@@ -14,7 +14,8 @@ export function testContext(id: string, options: Partial<CreateContext> = {}): C
     portOffset: 0,
     extension: () => undefined,
     health: {
-      set: (component, problem) => void (problem === undefined ? problems.delete(component) : problems.set(component, problem)),
+      set: (component, problem) =>
+        void (problem === undefined ? problems.delete(component) : problems.set(component, problem)),
       problems: () => problems,
     },
     ...options,

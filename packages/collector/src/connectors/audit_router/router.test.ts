@@ -18,16 +18,26 @@ function span(name: string, audit: boolean): SpanData {
 }
 
 function request(...spans: SpanData[]): Uint8Array {
-  return encodeTraces({ resourceSpans: [{ resource: { attributes: { "service.name": "s" } }, scopeSpans: [{ scope: { name: "scope" }, spans }] }] });
+  return encodeTraces({
+    resourceSpans: [
+      { resource: { attributes: { "service.name": "s" } }, scopeSpans: [{ scope: { name: "scope" }, spans }] },
+    ],
+  });
 }
 
 function names(data: TracesData): string[] {
-  return data.resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => spans.map(({ name }) => name)));
+  return data.resourceSpans.flatMap(({ scopeSpans }) =>
+    scopeSpans.flatMap(({ spans }) => spans.map(({ name }) => name)),
+  );
 }
 
 function router(audit: Consumer, debug: Consumer[]): AuditRouter {
   const pipelines = new Map(debug.map((consumer, i) => [`traces/debug${i}`, consumer]));
-  return new AuditRouter({ audit: ["traces/audit"], debug: [...pipelines.keys()] }, new Map([...pipelines, ["traces/audit", audit]]), testContext("audit_router"));
+  return new AuditRouter(
+    { audit: ["traces/audit"], debug: [...pipelines.keys()] },
+    new Map([...pipelines, ["traces/audit", audit]]),
+    testContext("audit_router"),
+  );
 }
 
 const collect = (into: TraceBatch[]): Consumer => ({ consume: async (batch) => (into.push(batch), []) });
@@ -54,13 +64,17 @@ describe("AuditRouter", () => {
 
   it("neither delays nor fails the audit side for the debug side", async () => {
     const failing: Consumer = { consume: () => Promise.reject(new Error("no room")) };
-    await expect(router(collect([]), [failing]).consume({ index: scanTraces(request(span("a", true), span("b", false))) })).resolves.toEqual([]);
+    await expect(
+      router(collect([]), [failing]).consume({ index: scanTraces(request(span("a", true), span("b", false))) }),
+    ).resolves.toEqual([]);
   });
 
   it("forwards nothing when the audit side refuses: the client sends all of it again", async () => {
     const debug: TraceBatch[] = [];
     const refusing: Consumer = { consume: () => Promise.reject(new Error("log full")) };
-    await expect(router(refusing, [collect(debug)]).consume({ index: scanTraces(request(span("a", true), span("b", false))) })).rejects.toThrow("log full");
+    await expect(
+      router(refusing, [collect(debug)]).consume({ index: scanTraces(request(span("a", true), span("b", false))) }),
+    ).rejects.toThrow("log full");
     expect(debug).toEqual([]);
   });
 });

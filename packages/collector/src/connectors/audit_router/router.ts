@@ -25,13 +25,18 @@ export class AuditRouter implements Component, Consumer {
     const { index } = batch;
     const rejections: Rejection[] = [];
     if (index.malformedCount > 0) {
-      rejections.push({ spans: index.malformedCount, reason: "malformed span (broken fields, a repeated singular field, or an id of the wrong length)" });
+      rejections.push({
+        spans: index.malformedCount,
+        reason: "malformed span (broken fields, a repeated singular field, or an id of the wrong length)",
+      });
     }
     if (index.auditCount > 0) {
-      for (const taken of await Promise.all(this.#audit.map((consumer) => consumer.consume(batch)))) rejections.push(...taken);
+      for (const taken of await Promise.all(this.#audit.map((consumer) => consumer.consume(batch))))
+        rejections.push(...taken);
     }
     // Only now: a request that the audit side refused comes again, whole, and its debug spans would be doubled.
-    if (this.#debug.length > 0 && index.count > index.auditCount + index.malformedCount) await this.#forwardDebug(batch);
+    if (this.#debug.length > 0 && index.count > index.auditCount + index.malformedCount)
+      await this.#forwardDebug(batch);
     return rejections;
   }
 

@@ -10,7 +10,12 @@ export const clickhouseAuditConfig = z
     segment: z
       .strictObject({
         max_rows: z.number().int().min(1).max(250_000).default(250_000),
-        max_bytes: z.number().int().min(4_096).max(64 * MIB).default(64 * MIB),
+        max_bytes: z
+          .number()
+          .int()
+          .min(4_096)
+          .max(64 * MIB)
+          .default(64 * MIB),
         /** Milliseconds after which a segment with records is closed and inserted: how old the newest row of the table is. */
         max_age: z.number().int().min(10).max(3_600_000).default(1_000),
       })
@@ -18,9 +23,17 @@ export const clickhouseAuditConfig = z
     log: z
       .strictObject({
         /** Bytes of records that wait on disk for ClickHouse; beyond it requests are refused with 503. */
-        max_bytes: z.number().int().min(MIB).default(16 * 1024 * MIB),
+        max_bytes: z
+          .number()
+          .int()
+          .min(MIB)
+          .default(16 * 1024 * MIB),
         /** Bytes of records that wait in memory for the disk; beyond it requests are refused with 503. */
-        max_pending_bytes: z.number().int().min(MIB).default(256 * MIB),
+        max_pending_bytes: z
+          .number()
+          .int()
+          .min(MIB)
+          .default(256 * MIB),
       })
       .prefault({}),
     /** Record keys remembered to find repetitions; 16 bytes each. */

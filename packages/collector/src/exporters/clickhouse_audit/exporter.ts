@@ -1,8 +1,8 @@
-import { AuditWriter, SegmentShipper, applySchema } from "@otel-audit/exporter-clickhouse";
+import { AuditWriter, SegmentShipper } from "@otel-audit/exporter-clickhouse";
 import { Ledger, type CollectorFacts } from "@otel-audit/ledger";
 import { SPAN_AUDIT } from "@otel-audit/otlp";
 import type { CreateContext, Exporter, Rejection, TraceBatch } from "../../component.ts";
-import { resolveConnection } from "../destination.ts";
+import { createSchema, resolveConnection } from "../destination.ts";
 import type { ClickhouseAuditConfig } from "./config.ts";
 
 /** What is known about a sender when no audit processor said more: it asserts who it is. */
@@ -23,8 +23,7 @@ export class ClickhouseAuditExporter implements Exporter {
 
   async start(): Promise<void> {
     const { log, health, id } = this.#context;
-    const connection = resolveConnection(this.#config, this.#context);
-    this.#writer = new AuditWriter(connection);
+    this.#writer = new AuditWriter(resolveConnection(this.#config, this.#context));
     this.#ledger = await this.#openLedger();
     await this.#prepareTables(this.#writer, this.#ledger);
     this.#shipper = new SegmentShipper({
@@ -65,7 +64,8 @@ export class ClickhouseAuditExporter implements Exporter {
     this.#ledger = undefined;
     if (!ledger) return;
     const drained = await this.#shipper?.drain(this.#config.shutdown_timeout);
-    if (drained === false) this.#context.log.warn("records wait in the log for the next start: ClickHouse did not take them in time");
+    if (drained === false)
+      this.#context.log.warn("records wait in the log for the next start: ClickHouse did not take them in time");
     await this.#shipper?.stop();
     await this.#writer?.close();
     await ledger.close();
@@ -89,14 +89,15 @@ export class ClickhouseAuditExporter implements Exporter {
   /** A ClickHouse that is away must not keep records from being taken: the log is enough to start. */
   async #prepareTables(writer: AuditWriter, ledger: Ledger): Promise<void> {
     try {
-      if (this.#config.endpoint !== undefined && this.#config.create_schema) {
-        await applySchema(resolveConnection(this.#config, this.#context));
-      }
+      await createSchema(this.#config);
       for await (const key of writer.recentKeys(this.#config.window)) {
         ledger.window.remember(key.principal, key.recordId, key.contentHash);
       }
     } catch (error) {
-      this.#context.log.warn({ err: error }, "ClickHouse does not answer yet; repetitions of records older than the log may be stored again");
+      this.#context.log.warn(
+        { err: error },
+        "ClickHouse does not answer yet; repetitions of records older than the log may be stored again",
+      );
     }
   }
 
@@ -104,7 +105,12 @@ export class ClickhouseAuditExporter implements Exporter {
     const { telemetry, id } = this.#context;
     const labels = { exporter: id };
     telemetry.observe("otel_audit_log_bytes", "Bytes of records in the log", () => ledger.stats().logBytes, labels);
-    telemetry.observe("otel_audit_segment_backlog", "Closed segments that are not in ClickHouse yet", () => ledger.stats().segments, labels);
+    telemetry.observe(
+      "otel_audit_segment_backlog",
+      "Closed segments that are not in ClickHouse yet",
+      () => ledger.stats().segments,
+      labels,
+    );
     telemetry.observe(
       "otel_audit_oldest_unexported_seconds",
       "Age of the oldest record that is not in ClickHouse yet",

@@ -1,7 +1,7 @@
-import { TracesWriter, applySchema } from "@otel-audit/exporter-clickhouse";
+import { TracesWriter } from "@otel-audit/exporter-clickhouse";
 import type { CreateContext, Exporter, Rejection, TraceBatch } from "../../component.ts";
 import { DebugQueue } from "../debug-queue.ts";
-import { resolveConnection } from "../destination.ts";
+import { createSchema, resolveConnection } from "../destination.ts";
 import type { ClickhouseTracesConfig } from "./config.ts";
 
 /** Every insert makes a part in the table: few and large ones. */
@@ -19,17 +19,21 @@ export class ClickhouseTracesExporter implements Exporter {
     this.#config = config;
     this.#context = context;
     const { queue_size: requests, max_bytes: bytes } = config.sending_queue;
-    this.#queue = new DebugQueue({ requests, bytes, consumers: 1 }, RETRY, context, async (request) => {
-      await this.#writer!.insert(request);
-    }, BATCHING);
+    this.#queue = new DebugQueue(
+      { requests, bytes, consumers: 1 },
+      RETRY,
+      context,
+      async (request) => {
+        await this.#writer!.insert(request);
+      },
+      BATCHING,
+    );
   }
 
   async start(): Promise<void> {
-    const connection = resolveConnection(this.#config, this.#context);
-    this.#writer = new TracesWriter(connection);
-    if (this.#config.endpoint === undefined || !this.#config.create_schema) return;
+    this.#writer = new TracesWriter(resolveConnection(this.#config, this.#context));
     try {
-      await applySchema(connection);
+      await createSchema(this.#config);
     } catch (error) {
       this.#context.log.warn({ err: error }, "the schema could not be applied; inserts will be tried all the same");
     }

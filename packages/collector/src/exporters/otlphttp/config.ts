@@ -14,7 +14,11 @@ export const otlphttpConfig = z.strictObject({
       /** Requests that wait; when full the oldest is dropped and counted. */
       queue_size: z.number().int().min(1).max(1_000_000).default(1_000),
       /** Bytes that wait; when full the oldest is dropped and counted. */
-      max_bytes: z.number().int().min(1_024).default(64 * 1024 * 1024),
+      max_bytes: z
+        .number()
+        .int()
+        .min(1_024)
+        .default(64 * 1024 * 1024),
       /** Requests under way at one time. */
       num_consumers: z.number().int().min(1).max(100).default(4),
     })

@@ -12,17 +12,27 @@ beforeEach(async () => {
 afterEach(() => sink.close());
 
 function batch(name: string): { index: ReturnType<typeof scanTraces> } {
-  const span = { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "0102030405060708", name, startTimeUnixNano: 1n, endTimeUnixNano: 2n };
+  const span = {
+    traceId: "0af7651916cd43dd8448eb211c80319c",
+    spanId: "0102030405060708",
+    name,
+    startTimeUnixNano: 1n,
+    endTimeUnixNano: 2n,
+  };
   return { index: scanTraces(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] })) };
 }
 
-function exporter(more: Record<string, unknown> = {}): { exporter: OtlphttpExporter; context: ReturnType<typeof testContext> } {
+function exporter(more: Record<string, unknown> = {}): {
+  exporter: OtlphttpExporter;
+  context: ReturnType<typeof testContext>;
+} {
   const context = testContext("otlphttp");
   const config = otlphttpConfig.parse({ endpoint: sink.url, retry_on_failure: { initial_interval: 5 }, ...more });
   return { exporter: new OtlphttpExporter(config, context), context };
 }
 
-const count = async (metric: { get(): Promise<{ values: { value: number }[] }> }): Promise<number> => (await metric.get()).values[0]?.value ?? 0;
+const count = async (metric: { get(): Promise<{ values: { value: number }[] }> }): Promise<number> =>
+  (await metric.get()).values[0]?.value ?? 0;
 
 describe("OtlphttpExporter", () => {
   it.each(["none", "gzip"])("forwards spans (compression %s)", async (compression) => {

@@ -1,8 +1,7 @@
-import { EmbeddedEngine, type ClickHouseConnection } from "@otel-audit/exporter-clickhouse";
+import { ClickHouseError, EmbeddedEngine, type ClickHouseConnection } from "@otel-audit/exporter-clickhouse";
 import { scheduler } from "node:timers/promises";
 import type { Component, CreateContext } from "../../component.ts";
 import { offsetPort } from "../../config/address.ts";
-import { CollectorError } from "../../errors.ts";
 import type { ClickhouseEmbeddedConfig } from "./config.ts";
 
 const FIRST_RESTART_MS = 200;
@@ -11,6 +10,8 @@ const MAX_RESTART_MS = 30_000;
 /** ClickHouse in a child process on the collector's data directory; started again when it dies. */
 export class ClickhouseEmbedded implements Component {
   #engine: EmbeddedEngine | undefined;
+  /** The port of the first start: a free one that was given then is kept over restarts. */
+  #port: number | undefined;
   #stopped = false;
   #restarting: Promise<void> | undefined;
   readonly #abort = new AbortController();
@@ -32,9 +33,9 @@ export class ClickhouseEmbedded implements Component {
     return this.#engine?.pid;
   }
 
-  /** The writer's connection. @throws CollectorError `UNAVAILABLE` while the engine is down */
+  /** The writer's connection, another one after a restart. @throws ClickHouseError `CONNECTION` while the engine is down */
   get connection(): ClickHouseConnection {
-    if (!this.#engine) throw new CollectorError("UNAVAILABLE", "the embedded engine is not running");
+    if (!this.#engine) throw new ClickHouseError("CONNECTION", "the embedded engine is not running");
     return this.#engine.writer;
   }
 
@@ -43,12 +44,13 @@ export class ClickhouseEmbedded implements Component {
     const engine = await EmbeddedEngine.start({
       dataDir: this.#context.dataDir,
       host,
-      port,
+      port: this.#port ?? port,
       ...(this.#config.reader_token !== undefined && { token: this.#config.reader_token }),
       log: (line) => this.#context.log.info({ component: this.#context.id }, line),
     });
     if (this.#stopped) return engine.stop();
     this.#engine = engine;
+    this.#port = Number(new URL(engine.url).port);
     engine.onExit(() => {
       this.#engine = undefined;
       if (!this.#stopped) this.#restarting = this.#restart();

@@ -8,13 +8,19 @@ export class HealthCheck implements Component {
   readonly #server: HttpServer;
 
   constructor(config: HealthCheckConfig, { id, health, portOffset }: CreateContext) {
-    this.#server = new HttpServer(`extensions::${id}::endpoint`, offsetPort(config.endpoint, portOffset), (request, response) => {
-      request.resume();
-      const problems = health.problems();
-      const status = problems.size === 0 ? "Server available" : "Server not available";
-      response.writeHead(problems.size === 0 ? 200 : 503, { "content-type": "application/json" });
-      response.end(`${JSON.stringify({ status, ...(problems.size > 0 && { problems: Object.fromEntries(problems) }) })}\n`);
-    });
+    this.#server = new HttpServer(
+      `extensions::${id}::endpoint`,
+      offsetPort(config.endpoint, portOffset),
+      (request, response) => {
+        request.resume();
+        const problems = health.problems();
+        const status = problems.size === 0 ? "Server available" : "Server not available";
+        response.writeHead(problems.size === 0 ? 200 : 503, { "content-type": "application/json" });
+        response.end(
+          `${JSON.stringify({ status, ...(problems.size > 0 && { problems: Object.fromEntries(problems) }) })}\n`,
+        );
+      },
+    );
   }
 
   get endpoint(): string | undefined {

@@ -6,16 +6,34 @@ const CLIENT = 3;
 let nextId = 1;
 
 function span(attributes: Record<string, AttributeValue>, more: Partial<SpanData> = {}): SpanData {
-  return { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: (nextId++).toString(16).padStart(16, "0"), name: "op", kind: CLIENT, startTimeUnixNano: 5n, endTimeUnixNano: 9n, attributes, ...more };
+  return {
+    traceId: "0af7651916cd43dd8448eb211c80319c",
+    spanId: (nextId++).toString(16).padStart(16, "0"),
+    name: "op",
+    kind: CLIENT,
+    startTimeUnixNano: 5n,
+    endTimeUnixNano: 9n,
+    attributes,
+    ...more,
+  };
 }
 
 function request(service: string, ...spans: SpanData[]): Uint8Array {
-  return encodeTraces({ resourceSpans: [{ resource: { attributes: { "service.name": service } }, scopeSpans: [{ scope: { name: "foreign", version: "1" }, spans }] }] });
+  return encodeTraces({
+    resourceSpans: [
+      {
+        resource: { attributes: { "service.name": service } },
+        scopeSpans: [{ scope: { name: "foreign", version: "1" }, spans }],
+      },
+    ],
+  });
 }
 
 function classified(classifier: Classifier, bytes: Uint8Array): SpanData[] {
   const copy = classifier.classify(scanTraces(bytes));
-  return copy === undefined ? [] : decodeTraces(copy).resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => [...spans]));
+  return copy === undefined
+    ? []
+    : decodeTraces(copy).resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => [...spans]));
 }
 
 describe("Classifier", () => {
@@ -23,47 +41,92 @@ describe("Classifier", () => {
     [
       "a tool call",
       span({ "gen_ai.tool.name": "read file", "gen_ai.agent.id": "planner" }, { kind: 1 }),
-      { "audit.event.name": "tool.call", "audit.action": "EXECUTE", "audit.target.id": "tool:read%20file", "audit.actor.id": "planner", "audit.actor.type": "agent" },
+      {
+        "audit.event.name": "tool.call",
+        "audit.action": "EXECUTE",
+        "audit.target.id": "tool:read%20file",
+        "audit.actor.id": "planner",
+        "audit.actor.type": "agent",
+      },
     ],
     [
       "an HTTP request, without query and credentials",
       span({ "http.request.method": "POST", "url.full": "https://me:secret@api.example:443/v1/x?token=secret#f" }),
-      { "audit.event.name": "http.request", "audit.action": "WRITE", "audit.target.id": "https://api.example/v1/x", "audit.actor.id": "service:shop" },
+      {
+        "audit.event.name": "http.request",
+        "audit.action": "WRITE",
+        "audit.target.id": "https://api.example/v1/x",
+        "audit.actor.id": "service:shop",
+      },
     ],
     [
       "an HTTP request that failed",
-      span({ "http.request.method": "DELETE", "url.full": "http://h:8080/a", "error.type": "500" }, { status: { code: 2 } }),
+      span(
+        { "http.request.method": "DELETE", "url.full": "http://h:8080/a", "error.type": "500" },
+        { status: { code: 2 } },
+      ),
       { "audit.action": "DELETE", "audit.target.id": "http://h:8080/a", "audit.outcome": "failure" },
     ],
     [
       "a database statement",
-      span({ "db.system.name": "postgresql", "db.namespace": "app", "db.collection.name": "public.orders", "db.operation.name": "SELECT", "server.address": "db", "server.port": 5432 }),
-      { "audit.event.name": "db.statement", "audit.action": "READ", "audit.target.type": "database.table", "audit.target.id": "postgresql://db/app/public.orders" },
+      span({
+        "db.system.name": "postgresql",
+        "db.namespace": "app",
+        "db.collection.name": "public.orders",
+        "db.operation.name": "SELECT",
+        "server.address": "db",
+        "server.port": 5432,
+      }),
+      {
+        "audit.event.name": "db.statement",
+        "audit.action": "READ",
+        "audit.target.type": "database.table",
+        "audit.target.id": "postgresql://db/app/public.orders",
+      },
     ],
     [
       "a database statement that names no operation",
       span({ "db.system.name": "mysql", "server.address": "::1" }),
       { "audit.action": "EXECUTE", "audit.target.type": "database", "audit.target.id": "mysql://[::1]" },
     ],
-    ["a file", span({ "file.path": "/srv/a b" }, { name: "fs unlink", kind: 1 }), { "audit.event.name": "file.delete", "audit.action": "DELETE", "audit.target.id": "file:///srv/a%20b" }],
+    [
+      "a file",
+      span({ "file.path": "/srv/a b" }, { name: "fs unlink", kind: 1 }),
+      { "audit.event.name": "file.delete", "audit.action": "DELETE", "audit.target.id": "file:///srv/a%20b" },
+    ],
   ])("derives a record from %s", (_name, original, expected) => {
     const [record, ...rest] = classified(new Classifier(["shop"]), request("shop", original));
     expect(rest).toEqual([]);
     expect(record!.attributes).toMatchObject({ ...expected, "audit.record.origin": "classified" });
     // The original is all in it, and ids and times are its own.
-    expect(record).toMatchObject({ traceId: original.traceId, spanId: original.spanId, startTimeUnixNano: 5n, endTimeUnixNano: 9n });
+    expect(record).toMatchObject({
+      traceId: original.traceId,
+      spanId: original.spanId,
+      startTimeUnixNano: 5n,
+      endTimeUnixNano: 9n,
+    });
     expect(record!.attributes).toMatchObject(original.attributes!);
   });
 
   it("leaves out other services, server spans, spans without meaning and audit spans", () => {
     const http = { "http.request.method": "GET", "url.full": "http://h/" };
     expect(classified(new Classifier(["shop"]), request("other", span(http)))).toEqual([]);
-    expect(classified(new Classifier(["shop"]), request("shop", span(http, { kind: 2 }), span({ a: 1 }), span({ ...http, "audit.action": "READ" })))).toEqual([]);
+    expect(
+      classified(
+        new Classifier(["shop"]),
+        request("shop", span(http, { kind: 2 }), span({ a: 1 }), span({ ...http, "audit.action": "READ" })),
+      ),
+    ).toEqual([]);
     expect(classified(new Classifier(["*"]), request("other", span(http)))).toHaveLength(1);
   });
 
   it("cannot be told by a foreign span who acted or that it was an effect", () => {
-    const forged = span({ "http.request.method": "GET", "url.full": "http://h/", "audit.record.origin": "effect", "audit.target.id": "http://other/" });
+    const forged = span({
+      "http.request.method": "GET",
+      "url.full": "http://h/",
+      "audit.record.origin": "effect",
+      "audit.target.id": "http://other/",
+    });
     const [record] = classified(new Classifier(["*"]), request("shop", forged));
     expect(record!.attributes).toMatchObject({ "audit.record.origin": "classified", "audit.target.id": "http://h/" });
   });
@@ -72,7 +135,9 @@ describe("Classifier", () => {
     const classifier = new Classifier(["*"]);
     const http = span({ "http.request.method": "GET", "url.full": "http://h/" });
     expect(classified(classifier, request("shop", http))).toHaveLength(1);
-    expect(classified(classifier, request("shop", span({ "audit.action": "READ", "audit.record.origin": "effect" })))).toEqual([]);
+    expect(
+      classified(classifier, request("shop", span({ "audit.action": "READ", "audit.record.origin": "effect" }))),
+    ).toEqual([]);
     expect(classified(classifier, request("shop", http))).toEqual([]);
   });
 });

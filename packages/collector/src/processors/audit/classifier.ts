@@ -94,11 +94,13 @@ export class Classifier {
     for (let i = 0; i < index.count; i++) {
       if ((index.flags[i]! & (SPAN_AUDIT | SPAN_MALFORMED)) !== SPAN_AUDIT) continue;
       readSpan(index.bytes, index.start[i]!, index.end[i]!, this.#span);
-      if (toObject(index.bytes, this.#span.attributes)[ATTR_AUDIT_RECORD_ORIGIN] !== AUDIT_RECORD_ORIGIN_VALUE_EFFECT) continue;
+      if (toObject(index.bytes, this.#span.attributes)[ATTR_AUDIT_RECORD_ORIGIN] !== AUDIT_RECORD_ORIGIN_VALUE_EFFECT)
+        continue;
       const service = this.#readResource(index, index.resource[i]!)[ATTR_SERVICE_NAME];
       if (service === undefined) continue;
       this.#instrumented.add(String(service));
-      if (this.#instrumented.size > MAX_KNOWN_SERVICES) this.#instrumented.delete(this.#instrumented.values().next().value!);
+      if (this.#instrumented.size > MAX_KNOWN_SERVICES)
+        this.#instrumented.delete(this.#instrumented.values().next().value!);
     }
   }
 
@@ -113,7 +115,8 @@ function toObject(bytes: Uint8Array, list: AttributeList): Attributes {
   const attributes: Record<string, AttributeValue> = Object.create(null) as Record<string, AttributeValue>;
   for (let i = 0; i < list.count; i++) {
     const key = text(bytes, list.keyStart[i]!, list.keyEnd[i]!);
-    if (!(key in attributes)) attributes[key] = readAnyValue(bytes, list.kind[i]!, list.valueStart[i]!, list.valueEnd[i]!);
+    if (!(key in attributes))
+      attributes[key] = readAnyValue(bytes, list.kind[i]!, list.valueStart[i]!, list.valueEnd[i]!);
   }
   return attributes;
 }

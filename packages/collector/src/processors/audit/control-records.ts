@@ -70,5 +70,9 @@ export function policyLoaded(policy: Policy): Uint8Array {
       [ATTR_AUDIT_SCHEMA_VERSION]: SCHEMA_VERSION,
     },
   });
-  return frameSpans({ [ATTR_SERVICE_NAME]: "otel-audit-collector" }, { name: "@otel-audit/collector", version: VERSION }, [span]);
+  return frameSpans(
+    { [ATTR_SERVICE_NAME]: "otel-audit-collector" },
+    { name: "@otel-audit/collector", version: VERSION },
+    [span],
+  );
 }

@@ -76,7 +76,8 @@ const FILE_ACTIONS: readonly [RegExp, string, AuditAction][] = [
 /** Event, action and target of a span of a tool call, an HTTP client, a database client or a file; undefined for others. */
 export function deriveAction(attributes: Attributes, kind: number, spanName: string): Attributes | undefined {
   const tool = attributes[ATTR_GEN_AI_TOOL_NAME];
-  if (tool !== undefined) return action(EVENT_TOOL_CALL, AUDIT_ACTION_VALUE_EXECUTE, "tool", `tool:${encodeURIComponent(String(tool))}`);
+  if (tool !== undefined)
+    return action(EVENT_TOOL_CALL, AUDIT_ACTION_VALUE_EXECUTE, "tool", `tool:${encodeURIComponent(String(tool))}`);
   if (kind === SPAN_KIND_CLIENT && attributes[ATTR_HTTP_REQUEST_METHOD] !== undefined) return httpRequest(attributes);
   if (kind === SPAN_KIND_CLIENT && attributes[ATTR_DB_SYSTEM_NAME] !== undefined) return databaseStatement(attributes);
   const path = attributes[ATTR_FILE_PATH];
@@ -90,8 +91,14 @@ export function deriveIdentity(attributes: Attributes, resource: Attributes, sta
   const who: Attributes =
     agent !== undefined
       ? { [ATTR_AUDIT_ACTOR_ID]: String(agent), [ATTR_AUDIT_ACTOR_TYPE]: AUDIT_ACTOR_TYPE_VALUE_AGENT }
-      : { [ATTR_AUDIT_ACTOR_ID]: `service:${String(service ?? "unknown")}`, [ATTR_AUDIT_ACTOR_TYPE]: AUDIT_ACTOR_TYPE_VALUE_SERVICE };
-  return { ...who, [ATTR_AUDIT_OUTCOME]: statusCode === STATUS_CODE_ERROR ? AUDIT_OUTCOME_VALUE_FAILURE : AUDIT_OUTCOME_VALUE_SUCCESS };
+      : {
+          [ATTR_AUDIT_ACTOR_ID]: `service:${String(service ?? "unknown")}`,
+          [ATTR_AUDIT_ACTOR_TYPE]: AUDIT_ACTOR_TYPE_VALUE_SERVICE,
+        };
+  return {
+    ...who,
+    [ATTR_AUDIT_OUTCOME]: statusCode === STATUS_CODE_ERROR ? AUDIT_OUTCOME_VALUE_FAILURE : AUDIT_OUTCOME_VALUE_SUCCESS,
+  };
 }
 
 function action(event: string, what: AuditAction, targetType: AuditTargetType, targetId: string): Attributes {
@@ -114,17 +121,32 @@ function httpRequest(attributes: Attributes): Attributes {
 }
 
 function databaseStatement(attributes: Attributes): Attributes {
-  const operation = String(attributes[ATTR_DB_OPERATION_NAME] ?? "").toUpperCase().split(" ", 1)[0]!;
+  const operation = String(attributes[ATTR_DB_OPERATION_NAME] ?? "")
+    .toUpperCase()
+    .split(" ", 1)[0]!;
   const collection = attributes[ATTR_DB_COLLECTION_NAME];
   const url = parseUrl(`${String(attributes[ATTR_DB_SYSTEM_NAME])}://${authority(attributes)}`);
-  const server = url ? `${url.protocol}//${url.port === DEFAULT_PORTS[url.protocol] ? url.hostname : url.host}` : "db://unknown";
-  const target = [server, attributes[ATTR_DB_NAMESPACE], collection].filter((part) => part !== undefined && part !== "").join("/");
+  const server = url
+    ? `${url.protocol}//${url.port === DEFAULT_PORTS[url.protocol] ? url.hostname : url.host}`
+    : "db://unknown";
+  const target = [server, attributes[ATTR_DB_NAMESPACE], collection]
+    .filter((part) => part !== undefined && part !== "")
+    .join("/");
   // An operation that is not named may do anything.
-  return action(EVENT_DB_STATEMENT, DB_ACTIONS[operation] ?? AUDIT_ACTION_VALUE_EXECUTE, collection === undefined ? "database" : "database.table", target);
+  return action(
+    EVENT_DB_STATEMENT,
+    DB_ACTIONS[operation] ?? AUDIT_ACTION_VALUE_EXECUTE,
+    collection === undefined ? "database" : "database.table",
+    target,
+  );
 }
 
 function fileAccess(path: string, spanName: string): Attributes {
-  const [, event, what] = FILE_ACTIONS.find(([pattern]) => pattern.test(spanName)) ?? [undefined, EVENT_FILE_READ, AUDIT_ACTION_VALUE_READ];
+  const [, event, what] = FILE_ACTIONS.find(([pattern]) => pattern.test(spanName)) ?? [
+    undefined,
+    EVENT_FILE_READ,
+    AUDIT_ACTION_VALUE_READ,
+  ];
   return action(event, what, "file", pathToFileURL(path).href);
 }
 

@@ -57,7 +57,10 @@ export class AuditProcessor implements Component, Consumer {
     try {
       text = await readFile(file, "utf8");
     } catch (error) {
-      throw configError(["processors", this.#context.id, "policy"], `cannot read "${file}": ${(error as Error).message}`);
+      throw configError(
+        ["processors", this.#context.id, "policy"],
+        `cannot read "${file}": ${(error as Error).message}`,
+      );
     }
     const policy = Policy.parse(text, { file });
     for (const warning of policy.warnings) this.#context.log.warn({ warning }, "policy warning");

@@ -21,7 +21,10 @@ export class InFlight {
   /** @throws HttpError 503 when there is no room */
   take(bytes: number): void {
     if (this.#bytes + bytes > this.#limit) {
-      throw new HttpError(503, `${this.#bytes} bytes of requests are under way, the limit (max_in_flight_bytes) is ${this.#limit}`);
+      throw new HttpError(
+        503,
+        `${this.#bytes} bytes of requests are under way, the limit (max_in_flight_bytes) is ${this.#limit}`,
+      );
     }
     this.#bytes += bytes;
   }
@@ -75,5 +78,8 @@ async function receive(request: IncomingMessage, limit: number, inFlight: InFlig
 }
 
 function tooLarge(limit: number, when: string): HttpError {
-  return new HttpError(413, `the body is larger than ${limit} bytes (max_request_body_size) ${when}; send smaller batches`);
+  return new HttpError(
+    413,
+    `the body is larger than ${limit} bytes (max_request_body_size) ${when}; send smaller batches`,
+  );
 }

@@ -1,5 +1,13 @@
 /** gRPC status codes that OTLP errors carry (google.rpc.Code). */
-export const RpcCode = { InvalidArgument: 3, NotFound: 5, PermissionDenied: 7, ResourceExhausted: 8, Unimplemented: 12, Internal: 13, Unavailable: 14 } as const;
+export const RpcCode = {
+  InvalidArgument: 3,
+  NotFound: 5,
+  PermissionDenied: 7,
+  ResourceExhausted: 8,
+  Unimplemented: 12,
+  Internal: 13,
+  Unavailable: 14,
+} as const;
 
 const RPC_CODES: Readonly<Record<number, number>> = {
   400: RpcCode.InvalidArgument,

@@ -24,11 +24,19 @@ class Recorder implements Consumer {
 }
 
 function span(i: number): SpanData {
-  return { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: (i + 1).toString(16).padStart(16, "0"), name: "s", startTimeUnixNano: 1n, endTimeUnixNano: 2n };
+  return {
+    traceId: "0af7651916cd43dd8448eb211c80319c",
+    spanId: (i + 1).toString(16).padStart(16, "0"),
+    name: "s",
+    startTimeUnixNano: 1n,
+    endTimeUnixNano: 2n,
+  };
 }
 
 function traces(count: number): Uint8Array {
-  return encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans: Array.from({ length: count }, (_, i) => span(i)) }] }] });
+  return encodeTraces({
+    resourceSpans: [{ scopeSpans: [{ spans: Array.from({ length: count }, (_, i) => span(i)) }] }],
+  });
 }
 
 const PROTOBUF = { "content-type": "application/x-protobuf" };
@@ -49,9 +57,18 @@ beforeEach(() => {
   recorder.answer = async () => [];
 });
 
-async function post(body: Uint8Array | string, headers: Record<string, string>, target = url): Promise<{ status: number; type: string | null; body: Buffer; headers: Headers }> {
+async function post(
+  body: Uint8Array | string,
+  headers: Record<string, string>,
+  target = url,
+): Promise<{ status: number; type: string | null; body: Buffer; headers: Headers }> {
   const response = await fetch(target, { method: "POST", body: Buffer.from(body), headers });
-  return { status: response.status, type: response.headers.get("content-type"), body: Buffer.from(await response.arrayBuffer()), headers: response.headers };
+  return {
+    status: response.status,
+    type: response.headers.get("content-type"),
+    body: Buffer.from(await response.arrayBuffer()),
+    headers: response.headers,
+  };
 }
 
 function decode(name: string, bytes: Uint8Array): Record<string, unknown> {
@@ -73,7 +90,26 @@ describe("OTLP/HTTP", () => {
   });
 
   it("accepts JSON and answers in JSON", async () => {
-    const json = { resourceSpans: [{ scopeSpans: [{ spans: [{ traceId: "0AF7651916CD43DD8448EB211C80319C", spanId: "0102030405060708", name: "s", startTimeUnixNano: "1", endTimeUnixNano: 2, unknown: 1 }] }] }] };
+    const json = {
+      resourceSpans: [
+        {
+          scopeSpans: [
+            {
+              spans: [
+                {
+                  traceId: "0AF7651916CD43DD8448EB211C80319C",
+                  spanId: "0102030405060708",
+                  name: "s",
+                  startTimeUnixNano: "1",
+                  endTimeUnixNano: 2,
+                  unknown: 1,
+                },
+              ],
+            },
+          ],
+        },
+      ],
+    };
     const answer = await post(JSON.stringify(json), JSON_TYPE);
     expect([answer.status, answer.type, answer.body.toString()]).toEqual([200, "application/json", "{}"]);
     expect(recorder.batches).toEqual([1]);
@@ -96,17 +132,31 @@ describe("OTLP/HTTP", () => {
     ["invalid JSON", '{"resourceSpans": [', JSON_TYPE, 400, 3],
     ["JSON of another shape", '{"resourceSpans": 7}', JSON_TYPE, 400, 3],
     ["too large a body", Buffer.alloc(LIMIT + 1), PROTOBUF, 413, 8],
-    ["too large after inflation", gzipSync(Buffer.alloc(100 * LIMIT)), { ...PROTOBUF, "content-encoding": "gzip" }, 413, 8],
-  ])("refuses %s with a Status in the request's encoding, and serves the next request", async (_name, body, headers, status, code) => {
-    const answer = await post(body, headers);
-    expect(answer.status).toBe(status);
-    const decoded = answer.type === "application/json" ? (JSON.parse(answer.body.toString()) as Record<string, unknown>) : decode("Status", answer.body);
-    expect(answer.type).toBe(headers["content-type"] === PROTOBUF["content-type"] ? PROTOBUF["content-type"] : "application/json");
-    expect(decoded).toMatchObject({ code, message: expect.stringMatching(/./) as string });
-    expect(recorder.batches).toEqual([]);
-    expect((await post(traces(2), PROTOBUF)).status).toBe(200);
-    expect(recorder.batches).toEqual([2]);
-  });
+    [
+      "too large after inflation",
+      gzipSync(Buffer.alloc(100 * LIMIT)),
+      { ...PROTOBUF, "content-encoding": "gzip" },
+      413,
+      8,
+    ],
+  ])(
+    "refuses %s with a Status in the request's encoding, and serves the next request",
+    async (_name, body, headers, status, code) => {
+      const answer = await post(body, headers);
+      expect(answer.status).toBe(status);
+      const decoded =
+        answer.type === "application/json"
+          ? (JSON.parse(answer.body.toString()) as Record<string, unknown>)
+          : decode("Status", answer.body);
+      expect(answer.type).toBe(
+        headers["content-type"] === PROTOBUF["content-type"] ? PROTOBUF["content-type"] : "application/json",
+      );
+      expect(decoded).toMatchObject({ code, message: expect.stringMatching(/./) as string });
+      expect(recorder.batches).toEqual([]);
+      expect((await post(traces(2), PROTOBUF)).status).toBe(200);
+      expect(recorder.batches).toEqual([2]);
+    },
+  );
 
   it.each([
     ["GET", "/v1/traces", 405],
@@ -114,7 +164,10 @@ describe("OTLP/HTTP", () => {
     ["POST", "/v1/metrics", 404],
     ["POST", "/", 404],
   ])("answers %s %s with %i", async (method, path, status) => {
-    const response = await fetch(`${receiver.endpoint}${path}`, { method, ...(method === "POST" && { body: "{}", headers: JSON_TYPE }) });
+    const response = await fetch(`${receiver.endpoint}${path}`, {
+      method,
+      ...(method === "POST" && { body: "{}", headers: JSON_TYPE }),
+    });
     expect(response.status).toBe(status);
     expect(await response.json()).toMatchObject({ message: expect.stringMatching(/./) as string });
   });
@@ -130,17 +183,25 @@ describe("OTLP/HTTP", () => {
   it("tells rejected spans as partial success", async () => {
     recorder.answer = async () => [{ spans: 2, reason: "malformed" }];
     const protobufAnswer = await post(traces(5), PROTOBUF);
-    expect(decode("Response", protobufAnswer.body)).toEqual({ partialSuccess: { rejectedSpans: 2, errorMessage: "malformed" } });
+    expect(decode("Response", protobufAnswer.body)).toEqual({
+      partialSuccess: { rejectedSpans: 2, errorMessage: "malformed" },
+    });
     const jsonAnswer = await post(protobufToJson(traces(5)), JSON_TYPE);
-    expect(JSON.parse(jsonAnswer.body.toString())).toEqual({ partialSuccess: { rejectedSpans: "2", errorMessage: "malformed" } });
+    expect(JSON.parse(jsonAnswer.body.toString())).toEqual({
+      partialSuccess: { rejectedSpans: "2", errorMessage: "malformed" },
+    });
   });
 
   it("refuses a Host that does not name this machine", async () => {
     const status = await new Promise<number | undefined>((resolve, reject) => {
-      const outgoing = request(url, { method: "POST", headers: { ...PROTOBUF, host: "rebound.example:4318" } }, (response) => {
-        response.resume();
-        resolve(response.statusCode);
-      });
+      const outgoing = request(
+        url,
+        { method: "POST", headers: { ...PROTOBUF, host: "rebound.example:4318" } },
+        (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        },
+      );
       outgoing.on("error", reject).end(traces(1));
     });
     expect(status).toBe(403);
@@ -151,7 +212,10 @@ describe("OTLP/HTTP", () => {
     const { port, hostname } = new URL(url);
     await new Promise<void>((resolve, reject) => {
       const socket = connect(Number(port), hostname, () => {
-        socket.write("POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: 1000\r\n\r\nabc", () => socket.destroy());
+        socket.write(
+          "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: 1000\r\n\r\nabc",
+          () => socket.destroy(),
+        );
       });
       socket.on("close", () => resolve()).on("error", reject);
     });

@@ -1,5 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { OtlpError, encodePartialSuccess, encodeStatus, jsonToProtobuf, scanTraces, type SpanIndex } from "@otel-audit/otlp";
+import {
+  OtlpError,
+  encodePartialSuccess,
+  encodeStatus,
+  jsonToProtobuf,
+  scanTraces,
+  type SpanIndex,
+} from "@otel-audit/otlp";
 import type { Consumer, CreateContext, Receiver, Rejection } from "../../component.ts";
 import { isLoopbackHostHeader, offsetPort } from "../../config/address.ts";
 import { HttpServer } from "../../service/http-server.ts";
@@ -31,9 +38,13 @@ export class OtlpReceiver implements Receiver {
     this.#next = next;
     this.#context = context;
     const address = offsetPort(http.endpoint, context.portOffset);
-    this.#server = new HttpServer(`receivers::${context.id}::protocols::http::endpoint`, address, (request, response) => {
-      void this.#handle(request, response);
-    });
+    this.#server = new HttpServer(
+      `receivers::${context.id}::protocols::http::endpoint`,
+      address,
+      (request, response) => {
+        void this.#handle(request, response);
+      },
+    );
   }
 
   get endpoint(): string | undefined {
@@ -58,7 +69,14 @@ export class OtlpReceiver implements Receiver {
       const rejections = await this.#receive(request, encoding);
       const rejected = rejections.reduce((sum, { spans }) => sum + spans, 0);
       const message = [...new Set(rejections.map(({ reason }) => reason))].join("; ");
-      respond(response, 200, encoding, encoding === "application/json" ? partialSuccessJson(rejected, message) : encodePartialSuccess(rejected, message));
+      respond(
+        response,
+        200,
+        encoding,
+        encoding === "application/json"
+          ? partialSuccessJson(rejected, message)
+          : encodePartialSuccess(rejected, message),
+      );
     } catch (error) {
       this.#refuse(request, response, encoding, toHttpError(error));
     }
@@ -100,7 +118,10 @@ export class OtlpReceiver implements Receiver {
       response.setHeader("connection", "close");
       response.once("finish", () => request.destroy());
     }
-    const status = encoding === "application/json" ? JSON.stringify({ code: error.rpcCode, message: error.message }) : encodeStatus(error.rpcCode, error.message);
+    const status =
+      encoding === "application/json"
+        ? JSON.stringify({ code: error.rpcCode, message: error.message })
+        : encodeStatus(error.rpcCode, error.message);
     respond(response, error.status, encoding, status);
   }
 }
@@ -120,7 +141,10 @@ function checkRequest(request: IncomingMessage): void {
 function contentType(request: IncomingMessage): Encoding {
   const type = request.headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase();
   if (type === "application/x-protobuf" || type === "application/json") return type;
-  throw new HttpError(415, `Content-Type "${type ?? ""}" is not supported; send application/x-protobuf or application/json`);
+  throw new HttpError(
+    415,
+    `Content-Type "${type ?? ""}" is not supported; send application/x-protobuf or application/json`,
+  );
 }
 
 /** What is our fault or will pass is 503 (retryable); what the client has to change is 400. */
@@ -136,5 +160,9 @@ function respond(response: ServerResponse, status: number, encoding: Encoding, b
 }
 
 function partialSuccessJson(rejected: number, message: string): string {
-  return JSON.stringify(rejected === 0 && message === "" ? {} : { partialSuccess: { rejectedSpans: String(rejected), errorMessage: message } });
+  return JSON.stringify(
+    rejected === 0 && message === ""
+      ? {}
+      : { partialSuccess: { rejectedSpans: String(rejected), errorMessage: message } },
+  );
 }
