@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { COLUMNS, Ledger, readSegment } from "@otel-audit/ledger";
 import type { ClosedSegment } from "@otel-audit/ledger";
 import * as fc from "fast-check";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { AuditWriter } from "./audit-writer.ts";
 import { EmbeddedEngine } from "./embedded/index.ts";
 import { ClickHouseError } from "./errors.ts";
@@ -155,6 +155,35 @@ describe("once in the table", () => {
     await writer.writeSegment(segment);
     expect(proxy.inserts).toBe(before + 2);
     expect((await stored(segment)).rows).toBe(11);
+  });
+
+  test("an insert of an earlier process that is still under way is waited for", async () => {
+    const segment = await segmentOf(10);
+    const http = new ClickHouseHttp(engine.writer, 60_000);
+    const { url, username, password } = engine.writer;
+    const query = encodeURIComponent("INSERT INTO otel_audit.audit_events FORMAT JSONEachRow");
+    let finished = false;
+    // Long enough to be met on its way: rows of another stream under the query id of this segment.
+    const earlier = fetch(`${url}/?query=${query}&query_id=otel-audit-${segment.hash}-0-earlier`, {
+      method: "POST",
+      headers: { Authorization: `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}` },
+      body: '{"RecordId":"earlier"}\n'.repeat(100_000),
+    }).then((response) => {
+      finished = true;
+      return response.status;
+    });
+    await vi.waitFor(async () => {
+      const running = await http.query("SELECT query_id FROM system.processes WHERE query_kind = 'Insert'");
+      expect(running).toHaveLength(1);
+    });
+    const impatient = new AuditWriter(engine.writer, { settleTimeoutMs: 0 });
+    expect(await failure(impatient.writeSegment(segment))).toMatchObject({ code: "OVERLOADED", retryable: true });
+    await impatient.close();
+    await writer.writeSegment(segment);
+    expect(finished).toBe(true);
+    expect(await earlier).toBe(200);
+    expect((await stored(segment)).rows).toBe(10);
+    await http.close();
   });
 
   test("some of the rows are there already: an alarm, and no insert", async () => {
