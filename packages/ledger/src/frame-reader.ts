@@ -48,15 +48,16 @@ export function scanFrames(file: Uint8Array, syncedOffset = 0): FrameScan {
   let at = marker === undefined ? bytes.length : FILE_HEADER_BYTES;
   let synced = Math.min(syncedOffset, bytes.length);
   if (header === undefined && bytes.length > 0) gaps.push({ start: 0, end: at, framesBefore: 0 });
-  while (marker !== undefined && at < bytes.length) {
-    const end = frameEnd(bytes, at, marker);
+  // Without a marker there is no frame to look for, and `at` is at the end already.
+  while (at < bytes.length) {
+    const end = frameEnd(bytes, at, marker!);
     if (end >= 0) {
       frames.add(at + FRAME_HEADER_BYTES, end, bytes[at + 24] ?? 0);
       synced = Math.max(synced, frameSynced(bytes, at));
       at = end;
       continue;
     }
-    const next = findFrame(bytes, at + 1, marker);
+    const next = findFrame(bytes, at + 1, marker!);
     gaps.push({ start: at, end: next, framesBefore: frames.count });
     at = next;
   }

@@ -70,7 +70,8 @@ async function tryOnce(place: SocketPlace, dir: string): Promise<{ server: net.S
       if (other === name) continue;
       let answer = await ask(place.socket(other));
       // A lower name waits for the higher one to see it and give way; a higher name gives way.
-      for (let i = 0; answer === "trying" && name < other && i < ATTEMPTS; i++) {
+      const patience = name < other ? ATTEMPTS : 0;
+      for (let i = 0; answer === "trying" && i < patience; i++) {
         await delay(10);
         answer = await ask(place.socket(other));
       }

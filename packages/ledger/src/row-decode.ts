@@ -87,8 +87,8 @@ export function readRowPlace(
 /** The 16 bytes of a UUID column to text: two 64-bit halves, each little-endian. */
 export function uuidText(bytes: Uint8Array): string {
   const hex =
-    Buffer.from(bytes.subarray(0, 8)).reverse().toString("hex") +
-    Buffer.from(bytes.subarray(8, 16)).reverse().toString("hex");
+    Buffer.from(bytes.subarray(0, 8).toReversed()).toString("hex") +
+    Buffer.from(bytes.subarray(8, 16).toReversed()).toString("hex");
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
@@ -140,7 +140,7 @@ class RowReader {
       for (let i = 0; i < count; i++) list.push(this.value(shape.of));
       return list;
     }
-    const map = Object.create(null) as Record<string, string>;
+    const map: Record<string, string> = Object.create(null);
     for (let i = 0; i < count; i++) {
       const key = this.#string();
       map[key] = this.#string();

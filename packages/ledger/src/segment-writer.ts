@@ -85,7 +85,7 @@ export class SegmentWriter {
   /** Writes and syncs rows. When it resolves they are on disk, and so is the file's name. */
   async append(slices: readonly RowSlice[]): Promise<void> {
     for (const { block, from, to } of slices) {
-      for (let i = from; i < to; i++) this.#writer.add(block.bytes, block.offsets[i]!, block.offsets[i + 1]!);
+      for (let i = from; i < to; i++) this.#writer.add(block.bytes, block.offsets[i], block.offsets[i + 1]);
     }
     await this.#writer.flush();
     await this.#sync();

@@ -113,7 +113,7 @@ export class ValueWriter {
       }
       if (list.append(bytes, field.start, field.end) < 0) throw broken(field.start);
     }
-    const order = Array.from({ length: list.count }, (_, i) => i).sort(
+    const order = Array.from({ length: list.count }, (_, i) => i).toSorted(
       (a, b) =>
         compareBytes(bytes, list.keyStart[a]!, list.keyEnd[a]!, bytes, list.keyStart[b]!, list.keyEnd[b]!) || a - b,
     );

@@ -113,7 +113,7 @@ export class RecordWindow {
 
   /** Takes back the insertions `from` (inclusive) to `to` (exclusive): their rows were not stored. */
   forget(from: number, to: number): void {
-    for (let n = Math.max(from, this.#inserted - this.#capacity); n < to; n++) this.#remove(n % this.#capacity);
+    for (let n = Math.max(from, 0, this.#inserted - this.#capacity); n < to; n++) this.#remove(n % this.#capacity);
   }
 
   #hasContent(slot: number, low: number, high: number): boolean {
