@@ -14,6 +14,9 @@ import { FaultProxy } from "./testing/fault-proxy.ts";
 import { transposeToNative } from "./native/transpose.ts";
 import { append, auditSpan } from "./testing/spans.ts";
 
+/** For a machine that is busy with other things. */
+const PATIENCE = { timeout: 30_000, interval: 20 };
+
 let dir: string;
 let engine: EmbeddedEngine;
 let reader: ClickHouseHttp;
@@ -175,7 +178,7 @@ describe("once in the table", () => {
     await vi.waitFor(async () => {
       const running = await http.query("SELECT query_id FROM system.processes WHERE query_kind = 'Insert'");
       expect(running).toHaveLength(1);
-    });
+    }, PATIENCE);
     const impatient = new AuditWriter(engine.writer, { settleTimeoutMs: 0 });
     expect(await failure(impatient.writeSegment(segment))).toMatchObject({ code: "OVERLOADED", retryable: true });
     await impatient.close();
@@ -261,7 +264,7 @@ test("rows read back as RowBinary are the logged bytes", async () => {
   });
   const names = COLUMNS.map(({ name }) => `\`${name}\``).join(", ");
   await fc.assert(
-    fc.asyncProperty(fc.array(span, { minLength: 1, maxLength: 40 }), async (spans) => {
+    fc.asyncProperty(fc.array(span, { minLength: 40, maxLength: 120 }), async (spans) => {
       const result = await append(
         ledger,
         spans.map(({ attributes, ...rest }) => auditSpan(attributes, rest)),
@@ -280,7 +283,7 @@ test("rows read back as RowBinary are the logged bytes", async () => {
       for await (const chunk of reader.bytes(sql)) chunks.push(chunk);
       expect(Buffer.compare(Buffer.concat(chunks), rows)).toBe(0);
     }),
-    { numRuns: 25 },
+    { numRuns: 6 },
   );
 });
 

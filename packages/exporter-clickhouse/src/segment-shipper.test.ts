@@ -13,6 +13,9 @@ import type { ShipperState } from "./segment-shipper.ts";
 import { FaultProxy } from "./testing/fault-proxy.ts";
 import { append, auditSpan } from "./testing/spans.ts";
 
+/** For a machine that is busy with other things. */
+const PATIENCE = { timeout: 30_000, interval: 20 };
+
 let dir: string;
 let engine: EmbeddedEngine;
 let http: ClickHouseHttp;
@@ -81,9 +84,9 @@ async function rowsInTable(): Promise<number> {
 test("ships what is closed, oldest first, and removes the files", async () => {
   const segments = [await addSegment(10), await addSegment(20), await addSegment(30)];
   shipper.start();
-  await vi.waitFor(() => expect(shipped).toHaveLength(3));
+  await vi.waitFor(() => expect(shipped).toHaveLength(3), PATIENCE);
   expect(shipped.map(({ number }) => number)).toEqual(segments.map(({ number }) => number));
-  await vi.waitFor(() => expect(ledger.closedSegments()).toHaveLength(0));
+  await vi.waitFor(() => expect(ledger.closedSegments()).toHaveLength(0), PATIENCE);
   expect(segments.filter(({ path }) => existsSync(path))).toEqual([]);
   expect(await rowsInTable()).toBe(60);
   expect(states).toEqual([]);
@@ -102,14 +105,14 @@ test("the server is away: degraded with a reason, files stay; it comes back: hea
   await proxy.stop();
   const segment = await addSegment(40);
   shipper.start();
-  await vi.waitFor(() => expect(states).toHaveLength(1));
+  await vi.waitFor(() => expect(states).toHaveLength(1), PATIENCE);
   expect(states[0]).toMatchObject({ status: "degraded", error: { code: "CONNECTION" }, stopped: [] });
   expect(await shipper.drain(50)).toBe(false);
   expect(existsSync(segment.path)).toBe(true);
   proxy = await FaultProxy.start(engine.url, Number(port));
   proxy.faults.push("cut-request", "drop-answer");
   expect(await shipper.drain(20_000)).toBe(true);
-  await vi.waitFor(() => expect(shipper.state).toEqual({ status: "healthy" }));
+  await vi.waitFor(() => expect(shipper.state).toEqual({ status: "healthy" }), PATIENCE);
   expect(existsSync(segment.path)).toBe(false);
   expect(await rowsInTable()).toBe(40);
 });
@@ -142,7 +145,7 @@ test("stop ends also during a pause, and a stopped shipper can start again", asy
   await proxy.stop();
   await addSegment(1);
   shipper.start();
-  await vi.waitFor(() => expect(states).toHaveLength(1));
+  await vi.waitFor(() => expect(states).toHaveLength(1), PATIENCE);
   await shipper.stop();
   expect(ledger.closedSegments()).toHaveLength(1);
   expect(await shipper.drain(1_000)).toBe(false);
