@@ -2,7 +2,18 @@ import { fileURLToPath } from "node:url";
 import { DoubleValue, type AttributeValue, type SpanData, type TracesData } from "@otel-audit/otlp";
 import protobuf from "protobufjs";
 
-const root = await protobuf.load(fileURLToPath(new URL("otlp-trace.proto", import.meta.url)));
+const file = fileURLToPath(new URL("otlp-trace.proto", import.meta.url));
+const root = await protobuf.load(file);
+
+// The ledger keeps strings as the bytes that came, also when they are not UTF-8; protobufjs refuses those. As `bytes` it
+// reads the same fields and leaves the letters to us.
+const lenient = await protobuf.load(file);
+for (const type of (lenient.lookup("otlp") as protobuf.Namespace).nestedArray) {
+  for (const field of (type as protobuf.Type).fieldsArray) if (field.type === "string") field.type = "bytes";
+}
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const lenientRequest = lenient.lookupType("otlp.Request");
+const lenientSpan = lenient.lookupType("otlp.Span");
 
 /** The message types of otlp-trace.proto, as protobufjs has them. */
 export const proto = {
@@ -13,9 +24,10 @@ export const proto = {
   span: root.lookupType("otlp.Span"),
 };
 
-// What protobufjs gives for `toObject` with `longs: String`; absent is absent.
+// What protobufjs gives for `toObject` with `longs: String`: letters are bytes (see above), absent is absent.
+type Letters = Uint8Array;
 interface ProtoValue {
-  stringValue?: string;
+  stringValue?: Letters;
   boolValue?: boolean;
   intValue?: string;
   doubleValue?: number;
@@ -24,7 +36,7 @@ interface ProtoValue {
   bytesValue?: Uint8Array;
 }
 interface ProtoKeyValue {
-  key?: string;
+  key?: Letters;
   value?: ProtoValue;
 }
 interface ProtoAttributed {
@@ -34,28 +46,28 @@ interface ProtoAttributed {
 interface ProtoLink extends ProtoAttributed {
   traceId?: Uint8Array;
   spanId?: Uint8Array;
-  traceState?: string;
+  traceState?: Letters;
   flags?: number;
 }
 interface ProtoSpan extends ProtoLink {
   parentSpanId?: Uint8Array;
-  name?: string;
+  name?: Letters;
   kind?: number;
   startTimeUnixNano?: string;
   endTimeUnixNano?: string;
-  events?: (ProtoAttributed & { timeUnixNano?: string; name?: string })[];
+  events?: (ProtoAttributed & { timeUnixNano?: string; name?: Letters })[];
   droppedEventsCount?: number;
   links?: ProtoLink[];
   droppedLinksCount?: number;
-  status?: { message?: string; code?: number };
+  status?: { message?: Letters; code?: number };
 }
 interface ProtoRequest {
   resourceSpans?: {
     resource?: ProtoAttributed;
-    schemaUrl?: string;
+    schemaUrl?: Letters;
     scopeSpans?: {
-      scope?: ProtoAttributed & { name?: string; version?: string };
-      schemaUrl?: string;
+      scope?: ProtoAttributed & { name?: Letters; version?: Letters };
+      schemaUrl?: Letters;
       spans?: ProtoSpan[];
     }[];
   }[];
@@ -63,34 +75,34 @@ interface ProtoRequest {
 
 /** A request as protobufjs decodes it, in the shape of `decodeTraces`. */
 export function decodeWithProtobufjs(bytes: Uint8Array): TracesData {
-  const request = proto.request.toObject(proto.request.decode(bytes), { longs: String }) as ProtoRequest;
+  const request = lenientRequest.toObject(lenientRequest.decode(bytes), { longs: String }) as ProtoRequest;
   return {
     resourceSpans: (request.resourceSpans ?? []).map(({ resource, scopeSpans, schemaUrl }) => ({
       ...(resource === undefined ? {} : { resource: attributed(resource) }),
       scopeSpans: (scopeSpans ?? []).map(({ scope, spans, schemaUrl }) => ({
         ...(scope === undefined
           ? {}
-          : { scope: { name: scope.name ?? "", ...present({ version: scope.version }), ...attributed(scope) } }),
+          : { scope: { name: text(scope.name), ...present({ version: text(scope.version) }), ...attributed(scope) } }),
         spans: (spans ?? []).map(toSpan),
-        ...present({ schemaUrl }),
+        ...present({ schemaUrl: text(schemaUrl) }),
       })),
-      ...present({ schemaUrl }),
+      ...present({ schemaUrl: text(schemaUrl) }),
     })),
   };
 }
 
 /** A Span message body as protobufjs decodes it, in the shape of `decodeSpan`. */
 export function decodeSpanWithProtobufjs(body: Uint8Array): SpanData {
-  return toSpan(proto.span.toObject(proto.span.decode(body), { longs: String }) as ProtoSpan);
+  return toSpan(lenientSpan.toObject(lenientSpan.decode(body), { longs: String }) as ProtoSpan);
 }
 
 function toSpan(span: ProtoSpan): SpanData {
-  const status = present({ code: span.status?.code, message: span.status?.message });
+  const status = present({ code: span.status?.code, message: text(span.status?.message) });
   return {
     traceId: hex(span.traceId),
     spanId: hex(span.spanId),
-    ...present({ parentSpanId: hex(span.parentSpanId), traceState: span.traceState }),
-    name: span.name ?? "",
+    ...present({ parentSpanId: hex(span.parentSpanId), traceState: text(span.traceState) }),
+    name: text(span.name),
     ...present({ kind: span.kind, flags: span.flags }),
     startTimeUnixNano: BigInt(span.startTimeUnixNano ?? 0),
     endTimeUnixNano: BigInt(span.endTimeUnixNano ?? 0),
@@ -101,7 +113,7 @@ function toSpan(span: ProtoSpan): SpanData {
       : {
           events: span.events.map((event) => ({
             timeUnixNano: BigInt(event.timeUnixNano ?? 0),
-            name: event.name ?? "",
+            name: text(event.name),
             ...attributed(event),
           })),
         }),
@@ -111,7 +123,7 @@ function toSpan(span: ProtoSpan): SpanData {
           links: span.links.map((link) => ({
             traceId: hex(link.traceId),
             spanId: hex(link.spanId),
-            ...present({ traceState: link.traceState, flags: link.flags }),
+            ...present({ traceState: text(link.traceState), flags: link.flags }),
             ...attributed(link),
           })),
         }),
@@ -129,12 +141,12 @@ function attributed(message: ProtoAttributed) {
 
 function toRecord(list: readonly ProtoKeyValue[]): Record<string, AttributeValue> {
   const values = new Map<string, AttributeValue>();
-  for (const { key = "", value } of list) if (!values.has(key)) values.set(key, toValue(value));
+  for (const { key, value } of list) if (!values.has(text(key))) values.set(text(key), toValue(value));
   return Object.fromEntries(values);
 }
 
 function toValue(value: ProtoValue | undefined): AttributeValue {
-  if (value?.stringValue !== undefined) return value.stringValue;
+  if (value?.stringValue !== undefined) return text(value.stringValue);
   if (value?.boolValue !== undefined) return value.boolValue;
   if (value?.bytesValue !== undefined) return new Uint8Array(value.bytesValue);
   if (value?.intValue !== undefined) {
@@ -153,6 +165,10 @@ function toValue(value: ProtoValue | undefined): AttributeValue {
 function present<T extends Record<string, string | number | undefined>>(fields: T): Partial<T> {
   const entries = Object.entries(fields).filter(([, value]) => value !== undefined && value !== "" && value !== 0);
   return Object.fromEntries(entries) as Partial<T>;
+}
+
+function text(letters: Letters | undefined): string {
+  return letters === undefined ? "" : decoder.decode(letters);
 }
 
 function hex(bytes: Uint8Array | undefined): string {

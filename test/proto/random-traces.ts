@@ -39,7 +39,6 @@ const int64 = fc.oneof(
   fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
 );
 const uint32 = fc.oneof(fc.integer({ min: 0, max: 200 }), fc.integer({ min: 0, max: 0xffffffff }));
-// The protobufjs decoder replaces what is not UTF-8 as TextDecoder does only for whole characters: keep to UTF-8 here.
 const letters = fc.oneof(fc.string({ maxLength: 12 }), fc.string({ unit: "grapheme", maxLength: 200 }));
 
 function field(number: number, wire: number, value: Arb): Arb {

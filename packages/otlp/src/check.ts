@@ -3,7 +3,8 @@ import { FieldCursor } from "./cursor.ts";
 import { ENTITY_REF, EVENT, LINK, RESOURCE, SCOPE, STATUS } from "./shapes.ts";
 
 // All checks return 0 or a failure. They look at every byte of their message: what passes here can be read by any
-// protobuf implementation, so that a forwarded request is not refused behind us for one span in it.
+// protobuf implementation, so that a forwarded request is not refused behind us for one span in it. The exception is
+// UTF-8, which some implementations demand of strings and which is not checked: strings are the producer's bytes.
 
 const slot = new AttributeSlot();
 const events = new FieldCursor(EVENT);
