@@ -7,6 +7,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // Real servers and engines run inside the tests: processes of their own keep them apart.
+    expect: { poll: { timeout: 20_000, interval: 100 } },
     pool: "forks",
     maxWorkers: 2,
   },

@@ -2,7 +2,7 @@
 // debug spans: what is split, what is kept over kill -9, and what a producer cannot say.
 import { OTLPTraceExporter as JsonExporter } from "@opentelemetry/exporter-trace-otlp-http";
 import { OTLPTraceExporter as ProtoExporter } from "@opentelemetry/exporter-trace-otlp-proto";
-import { BasicTracerProvider, BatchSpanProcessor } from "@opentelemetry/sdk-trace";
+import { TracerProvider, BatchSpanProcessor } from "@opentelemetry/sdk-trace";
 import { encodeTraces, type SpanData } from "@otel-audit/otlp";
 import { ATTR_AUDIT_ACTION, ATTR_AUDIT_ACTOR_ID, COLLECTOR_ONLY_ATTRIBUTES } from "@otel-audit/semantic-conventions";
 import { randomBytes } from "node:crypto";
@@ -47,6 +47,7 @@ function auditSpan(id: string, attributes: Record<string, string> = {}): SpanDat
       [ATTR_AUDIT_ACTION]: "READ",
       "audit.outcome": "success",
       [ATTR_AUDIT_ACTOR_ID]: "tester",
+      "audit.actor.type": "agent",
       "audit.record.id": id,
       ...attributes,
     },
@@ -81,14 +82,17 @@ interface Stored {
 const STORED =
   "SELECT RecordId, toString(count()) AS copies FROM otel_audit.audit_events WHERE ActorId = 'tester' GROUP BY RecordId";
 
-/** The record ids of the table, when there are at least `count`; each is there once or the test fails. */
-async function storedOnce(collector: RunningCollector, count: number): Promise<Set<string>> {
+/** The ids of the table that start with `prefix`, when there are at least `count`; each is there once or the test fails. */
+async function storedOnce(collector: RunningCollector, prefix: string, count: number): Promise<Set<string>> {
   await expect
-    .poll(async () => (await collector.sql<Stored>(STORED)).length, { timeout: 30_000, interval: 100 })
+    .poll(async () => (await collector.sql<Stored>(stored(prefix)).catch(() => [])).length, {
+      timeout: 40_000,
+      interval: 200,
+    })
     .toBeGreaterThanOrEqual(count);
-  const stored = await collector.sql<Stored>(STORED);
-  expect(stored.filter(({ copies }) => copies !== "1")).toEqual([]);
-  return new Set(stored.map(({ RecordId }) => RecordId));
+  const rows = await collector.sql<Stored>(stored(prefix));
+  expect(rows.filter(({ copies }) => copies !== "1")).toEqual([]);
+  return new Set(rows.map(({ RecordId }) => RecordId));
 }
 
 describe("a running collector", () => {
@@ -104,7 +108,7 @@ describe("a running collector", () => {
   ])("takes what the official exporter sends (%s) and splits it", async (name, Exporter) => {
     sink.clear();
     const exporter = new Exporter({ url: `${collector.endpoints.otlpHttp}/v1/traces` });
-    const provider = new BasicTracerProvider({ spanProcessors: [new BatchSpanProcessor(exporter)] });
+    const provider = new TracerProvider({ spanProcessors: [new BatchSpanProcessor({ exporter })] });
     const tracer = provider.getTracer("app");
     for (let i = 0; i < 20; i++) {
       tracer.startSpan(`${name} debug ${i}`).end();
@@ -120,7 +124,7 @@ describe("a running collector", () => {
     expect(sink.spans.map((span) => span.name).toSorted()).toEqual(
       Array.from({ length: 20 }, (_, i) => `${name} debug ${i}`).toSorted(),
     );
-    const ids = await storedOnce(collector, 20);
+    const ids = await storedOnce(collector, `${name}-`, 20);
     for (let i = 0; i < 20; i++) expect(ids).toContain(`${name}-${i}`);
     const [row] = await collector.sql<{ SpanName: string; ServiceName: string }>(
       `SELECT SpanName, ServiceName FROM otel_audit.audit_events WHERE RecordId = '${name}-3'`,
@@ -245,7 +249,7 @@ describe("kill -9", () => {
       await collector.process.kill("SIGKILL");
     }
     await using collector = await start(dataDir);
-    expect(await storedOnce(collector, sent.length)).toEqual(new Set(sent));
+    expect(await storedOnce(collector, "kill-", sent.length)).toEqual(new Set(sent));
   });
 
   it("of the engine during inserts loses and doubles nothing", async () => {
@@ -275,7 +279,7 @@ describe("kill -9", () => {
     }
     await killer;
     expect(kills).toBeGreaterThan(1);
-    expect(await storedOnce(collector, acknowledged.length)).toEqual(new Set(acknowledged));
+    expect(await storedOnce(collector, "engine-", acknowledged.length)).toEqual(new Set(acknowledged));
   });
 });
 

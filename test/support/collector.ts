@@ -1,4 +1,4 @@
-import { createClient, type ClickHouseClient } from "@clickhouse/client";
+import { ClickHouseLogLevel, createClient, type ClickHouseClient } from "@clickhouse/client";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -39,7 +39,7 @@ export async function startCollector(options: {
   const collector = await startProcess(process.execPath, args, { env: { NODE_OPTIONS: undefined, ...options.env } });
   try {
     const endpoints = await readEndpoints(options.dataDir, collector);
-    const client = createClient({ url: endpoints.sql, database: "otel_audit" });
+    const client = createClient({ url: endpoints.sql, database: "otel_audit", log: { level: ClickHouseLogLevel.OFF } });
     return {
       process: collector,
       endpoints,
