@@ -62,13 +62,13 @@ test("the typed columns of format 1 are those of the conventions", () => {
 
 test("format 1 is frozen: columns and one whole row", () => {
   const names = COLUMNS.map(({ name, type }) => `${name} ${type}`).join("\n");
-  expect(createHash("sha256").update(names).digest("hex")).toMatchInlineSnapshot(`"cfba98ea9dabcc75490768a3f98e2d0a8db9c83ac635468f558443e2aca50ddb"`);
+  expect(createHash("sha256").update(names).digest("hex")).toBe("cfba98ea9dabcc75490768a3f98e2d0a8db9c83ac635468f558443e2aca50ddb");
   const body = encodeSpan({
     ...BASE,
     attributes: { "audit.action": "READ", "audit.actor.id": "agent:a", "audit.record.id": "r1", n: 1, b: [true, "x"] },
   });
   const { bytes } = encode(body, { ...FACTS, principal: "p", tenantId: "t" }, { "service.name": "s" });
-  expect(rowHash(bytes)).toMatchInlineSnapshot(`"f8aac0ca248dae093ef4d96df3100123c7f50f299a24559df26157d5d1914931"`);
+  expect(rowHash(bytes)).toBe("f8aac0ca248dae093ef4d96df3100123c7f50f299a24559df26157d5d1914931");
 });
 
 describe("values (E6)", () => {
@@ -227,11 +227,11 @@ describe("limits (E8)", () => {
 
   test.each([
     ["values", { attributes: Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`k${i}`, "v".repeat(30_000)])) }, 512],
-    ["keys and values", { attributes: Object.fromEntries(Array.from({ length: 256 }, (_, i) => [`k${i}`.padEnd(256, "x"), "v".repeat(2000)])) }, 0],
+    ["keys and values", { attributes: Object.fromEntries(Array.from({ length: 256 }, (_, i) => [`k${i}`.padEnd(256, "x"), new Uint8Array(2000)])) }, 0],
     ["names", { name: "n".repeat(100_000), traceState: "s".repeat(100_000), status: { message: "m".repeat(70_000) }, attributes: { k: "v".repeat(65_000), l: "v".repeat(65_000) } }, 512],
     ["events", { events: Array.from({ length: 128 }, () => ({ timeUnixNano: 1n, name: "e".repeat(3000) })) }, 0],
     ["typed columns", { attributes: Object.fromEntries(TYPED_COLUMNS.map(({ attribute, entries }) => [attribute, entries === undefined ? "€".repeat(5000) : Array.from({ length: 400 }, () => "€".repeat(5000))])) }, 0],
-    ["nested", { attributes: { deep: Array.from({ length: 5000 }, (_, i) => ({ [`k${i}`]: { inner: [i, "\u0001".repeat(50)] } })), more: "x".repeat(65_000), evenMore: "y".repeat(65_000), andMore: "z".repeat(65_000) } }, 512],
+    ["nested", { attributes: { deep: Array.from({ length: 5000 }, (_, i) => ({ [`k${i}`]: { inner: [i, "\u0001".repeat(50)] } })), more: "x".repeat(65_000), evenMore: "y".repeat(65_000), andMore: "z".repeat(65_000), most: "w".repeat(65_000) } }, 512],
   ])("a record above 256 KiB by its %s is reduced, with the hash of the span", (_what, parts, longest) => {
     const body = encodeSpan({ ...BASE, ...parts });
     const { row } = encode(body);
