@@ -120,7 +120,10 @@ describe("frame file", () => {
 
   test("a frame that a producer hides in a payload is never read as one", () => {
     const hidden = write([Buffer.from("forged")], 0).bytes;
-    const { bytes, starts } = write([Buffer.from("a"), hidden, hidden.subarray(FILE_HEADER_BYTES), Buffer.from("b")], 3);
+    const { bytes, starts } = write(
+      [Buffer.from("a"), hidden, hidden.subarray(FILE_HEADER_BYTES), Buffer.from("b")],
+      3,
+    );
     for (let at = starts[1]!; at < starts[3]!; at++) {
       const broken = Buffer.from(bytes);
       broken[at]! ^= 0xff;
@@ -145,9 +148,9 @@ describe("frame file", () => {
     const good = write(PAYLOADS, 2).bytes;
     const foreign = fc.oneof(
       fc.uint8Array({ maxLength: 400 }),
-      fc.tuple(fc.nat(good.length), fc.uint8Array({ maxLength: 60 }), fc.nat(good.length)).map(([from, middle, to]) =>
-        Buffer.concat([good.subarray(0, from), middle, good.subarray(to)]),
-      ),
+      fc
+        .tuple(fc.nat(good.length), fc.uint8Array({ maxLength: 60 }), fc.nat(good.length))
+        .map(([from, middle, to]) => Buffer.concat([good.subarray(0, from), middle, good.subarray(to)])),
     );
     fc.assert(
       fc.property(foreign, (bytes) => {
@@ -155,9 +158,7 @@ describe("frame file", () => {
         expect(scan.end).toBeLessThanOrEqual(bytes.length);
         for (let i = 0; i < scan.count; i++) {
           expect(scan.payloadEnd[i]).toBeLessThanOrEqual(scan.end);
-          expect(PAYLOADS.map(String)).toContain(
-            scan.bytes.toString("utf8", scan.payloadStart[i], scan.payloadEnd[i]),
-          );
+          expect(PAYLOADS.map(String)).toContain(scan.bytes.toString("utf8", scan.payloadStart[i], scan.payloadEnd[i]));
         }
       }),
       { numRuns: 500 },

@@ -23,7 +23,13 @@ afterEach(async () => {
 
 async function open(options: Partial<LedgerOptions> = {}): Promise<Ledger> {
   const onAlarm = (alarm: LedgerAlarm): unknown => alarms.push(alarm);
-  const ledger = await Ledger.open({ dir: tempDir("ledger"), maxSegmentAgeMs: 60_000, windowKeys: 10_000, onAlarm, ...options });
+  const ledger = await Ledger.open({
+    dir: tempDir("ledger"),
+    maxSegmentAgeMs: 60_000,
+    windowKeys: 10_000,
+    onAlarm,
+    ...options,
+  });
   opened.add(ledger);
   return ledger;
 }
@@ -144,7 +150,10 @@ describe("once (O3, O4)", () => {
     expect(await append(ledger, ["a"], "two")).toMatchObject({ accepted: 1, conflicts: 1 });
     expect(await append(ledger, ["a"], "two")).toMatchObject({ accepted: 0, duplicates: 1, conflicts: 0 });
     await ledger.rotate();
-    expect((await rows(ledger)).map((row) => (row["Flags"] as number) & RowFlag.Conflict)).toEqual([0, RowFlag.Conflict]);
+    expect((await rows(ledger)).map((row) => (row["Flags"] as number) & RowFlag.Conflict)).toEqual([
+      0,
+      RowFlag.Conflict,
+    ]);
     expect(alarms).toMatchObject([{ code: "CONFLICT", message: 'record "a" came again with other content' }]);
   });
 
@@ -175,7 +184,11 @@ describe("once (O3, O4)", () => {
     await first.rotate();
     const [row] = await rows(first);
     const ledger = await open();
-    ledger.window.remember(row!["Principal"] as string, row!["RecordId"] as string, Buffer.from(row!["ContentHash"] as string, "hex"));
+    ledger.window.remember(
+      row!["Principal"] as string,
+      row!["RecordId"] as string,
+      Buffer.from(row!["ContentHash"] as string, "hex"),
+    );
     expect(await append(ledger, ["a"])).toMatchObject({ accepted: 0, duplicates: 1 });
   });
 });
@@ -184,7 +197,10 @@ describe("segments (L4)", () => {
   test("close by rows, across one append too", async () => {
     const closed: number[] = [];
     const ledger = await open({ maxSegmentRows: 4, onSegmentClosed: ({ count }) => closed.push(count) });
-    await append(ledger, Array.from({ length: 10 }, (_, i) => `r${i}`));
+    await append(
+      ledger,
+      Array.from({ length: 10 }, (_, i) => `r${i}`),
+    );
     await append(ledger, ["s"]);
     expect(closed).toEqual([4, 4]);
     await ledger.rotate();
@@ -212,7 +228,12 @@ describe("segments (L4)", () => {
 
   test("close at the month of ReceivedAt, which never runs backwards", async () => {
     const ns = (text: string): bigint => BigInt(Date.parse(text)) * 1_000_000n;
-    const times = ["2026-11-30T23:59:59Z", "2026-12-01T00:00:00Z", "2026-11-30T23:59:59.5Z", "2027-01-01T00:00:00Z"].map(ns);
+    const times = [
+      "2026-11-30T23:59:59Z",
+      "2026-12-01T00:00:00Z",
+      "2026-11-30T23:59:59.5Z",
+      "2027-01-01T00:00:00Z",
+    ].map(ns);
     let now = 0n;
     const ledger = await open({ now: () => now });
     for (const [i, time] of times.entries()) {
@@ -220,7 +241,11 @@ describe("segments (L4)", () => {
       await append(ledger, [`r${i}`]);
     }
     await ledger.rotate();
-    expect(ledger.closedSegments().map(({ partition, count }) => [partition, count])).toEqual([["202611", 1], ["202612", 2], ["202701", 1]]);
+    expect(ledger.closedSegments().map(({ partition, count }) => [partition, count])).toEqual([
+      ["202611", 1],
+      ["202612", 2],
+      ["202701", 1],
+    ]);
     expect((await rows(ledger)).map((row) => row["ReceivedAt"])).toEqual([times[0], times[1], times[1], times[3]]);
   });
 
@@ -403,7 +428,9 @@ describe("a disk that fails (L2)", () => {
       const accepted: string[] = [];
       let refused = 0;
       for (let i = 0; refused < 3; i++) {
-        const result = await append(ledger, [`r${i}`], "x".repeat(50_000)).catch((error: { code: string }) => error.code);
+        const result = await append(ledger, [`r${i}`], "x".repeat(50_000)).catch(
+          (error: { code: string }) => error.code,
+        );
         if (result === "IO") refused++;
         else accepted.push(`r${i}`);
       }
@@ -411,7 +438,9 @@ describe("a disk that fails (L2)", () => {
       await append(ledger, ["z"]);
       await ledger.rotate();
       expect(await idsOf(ledger)).toEqual([...accepted, "z"]);
-      expect((await rows(ledger)).map((row) => row["Sequence"])).toEqual([...accepted, "z"].map((_, i) => BigInt(i + 1)));
+      expect((await rows(ledger)).map((row) => row["Sequence"])).toEqual(
+        [...accepted, "z"].map((_, i) => BigInt(i + 1)),
+      );
       await ledger.close();
     } finally {
       disk.remove();

@@ -72,9 +72,9 @@ function text(value: AttributeValue): string {
 }
 
 function sorted(entries: readonly (readonly [string, string])[]): [string, string][] {
-  return entries.map(([key, value]): [string, string] => [key, value]).toSorted(([a], [b]) =>
-    Buffer.from(a).compare(Buffer.from(b)),
-  );
+  return entries
+    .map(([key, value]): [string, string] => [key, value])
+    .toSorted(([a], [b]) => Buffer.from(a).compare(Buffer.from(b)));
 }
 
 class Reference {
@@ -82,7 +82,11 @@ class Reference {
   readonly types: [string, string][] = [];
   readonly extras: [string, string][] = [];
 
-  attributes(attributes: Attributes | undefined, qualifier: string, leaveOut: readonly string[] = []): [string, string][] {
+  attributes(
+    attributes: Attributes | undefined,
+    qualifier: string,
+    leaveOut: readonly string[] = [],
+  ): [string, string][] {
     const entries: [string, string][] = [];
     for (const [key, value] of Object.entries(attributes ?? {})) {
       if (leaveOut.includes(key)) continue;
@@ -141,7 +145,11 @@ function reference(span: SpanData, body: Uint8Array, resource: Attributes, scope
   const r = new Reference();
   const typed = r.typed(span);
   const resourceAttributes = r.attributes(resource, "resource:");
-  const attributes = r.attributes(span.attributes, "", TYPED_COLUMNS.map(({ attribute }) => attribute));
+  const attributes = r.attributes(
+    span.attributes,
+    "",
+    TYPED_COLUMNS.map(({ attribute }) => attribute),
+  );
   const timestamp = r.time("start_time_unix_nano", span.startTimeUnixNano);
   const duration = r.duration(span);
   const events = span.events ?? [];
@@ -168,7 +176,8 @@ function reference(span: SpanData, body: Uint8Array, resource: Attributes, scope
     ParentSpanId: id(span.parentSpanId),
     TraceState: span.traceState ?? "",
     SpanName: span.name,
-    SpanKind: ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"][span.kind ?? 0] ?? String(span.kind),
+    SpanKind:
+      ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"][span.kind ?? 0] ?? String(span.kind),
     ServiceName: text(resource["service.name"] ?? ""),
     ResourceAttributes: resourceAttributes,
     ScopeName: scope.name,
@@ -214,7 +223,8 @@ function decoded(bytes: Uint8Array): Record<string, unknown> {
   return result;
 }
 
-const string = fc.oneof(fc.string({ maxLength: 20 }), fc.string({ unit: "binary", maxLength: 20 }), fc.constant(""))
+const string = fc
+  .oneof(fc.string({ maxLength: 20 }), fc.string({ unit: "binary", maxLength: 20 }), fc.constant(""))
   .map((value) => value.toWellFormed());
 const value: fc.Arbitrary<AttributeValue> = fc.letrec<{ value: AttributeValue }>((tie) => ({
   value: fc.oneof(
@@ -236,7 +246,14 @@ const value: fc.Arbitrary<AttributeValue> = fc.letrec<{ value: AttributeValue }>
 const key = fc.oneof(
   string.filter((name) => !/^(0|[1-9]\d*)$/.test(name) && name !== "__proto__"),
   fc.constantFrom(...TYPED_COLUMNS.map(({ attribute }) => attribute)),
-  fc.constantFrom(...COLLECTOR_ONLY_ATTRIBUTES, "audit.truncated.x", "audit.raw.y", "span:a", "resource:b", "service.name"),
+  fc.constantFrom(
+    ...COLLECTOR_ONLY_ATTRIBUTES,
+    "audit.truncated.x",
+    "audit.raw.y",
+    "span:a",
+    "resource:b",
+    "service.name",
+  ),
 );
 const attributes: fc.Arbitrary<Attributes> = fc.array(fc.tuple(key, value), { maxLength: 30 }).map(Object.fromEntries);
 const hex = (length: number): fc.Arbitrary<string> =>

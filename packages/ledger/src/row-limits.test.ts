@@ -62,7 +62,9 @@ test("the typed columns of format 1 are those of the conventions", () => {
 
 test("format 1 is frozen: columns and one whole row", () => {
   const names = COLUMNS.map(({ name, type }) => `${name} ${type}`).join("\n");
-  expect(createHash("sha256").update(names).digest("hex")).toBe("cfba98ea9dabcc75490768a3f98e2d0a8db9c83ac635468f558443e2aca50ddb");
+  expect(createHash("sha256").update(names).digest("hex")).toBe(
+    "cfba98ea9dabcc75490768a3f98e2d0a8db9c83ac635468f558443e2aca50ddb",
+  );
   const body = encodeSpan({
     ...BASE,
     attributes: { "audit.action": "READ", "audit.actor.id": "agent:a", "audit.record.id": "r1", n: 1, b: [true, "x"] },
@@ -123,7 +125,12 @@ describe("repeated keys (E5)", () => {
 
 describe("collector-only attributes (E9)", () => {
   test("are stripped and flagged wherever they stand", () => {
-    const forged = { "audit.tenant.id": "x", "audit.truncated.a": "y", "audit.raw.b": "z", "audit.actor.provenance": "verified" };
+    const forged = {
+      "audit.tenant.id": "x",
+      "audit.truncated.a": "y",
+      "audit.raw.b": "z",
+      "audit.actor.provenance": "verified",
+    };
     const body = encodeSpan({
       ...BASE,
       attributes: { ...forged, kept: "1" },
@@ -132,11 +139,16 @@ describe("collector-only attributes (E9)", () => {
     const { row } = encode(body, FACTS, { ...forged, kept: "2" });
     expect(row.Flags & RowFlag.CollectorAttributeStripped).toBeTruthy();
     expect(row).toMatchObject({ TenantId: "", Provenance: "unattributed" });
-    expect([row.SpanAttributes, row.ResourceAttributes, row["Events.Attributes"]]).toEqual([{ kept: "1" }, { kept: "2" }, [{}]]);
+    expect([row.SpanAttributes, row.ResourceAttributes, row["Events.Attributes"]]).toEqual([
+      { kept: "1" },
+      { kept: "2" },
+      [{}],
+    ]);
   });
 
   test("origin: effect is the producer's claim, classified is the collector's word", () => {
-    const origin = (sent: string, facts = FACTS): unknown => encodeAttributes({ "audit.record.origin": sent }, facts)["Origin"];
+    const origin = (sent: string, facts = FACTS): unknown =>
+      encodeAttributes({ "audit.record.origin": sent }, facts)["Origin"];
     expect(origin("effect")).toBe("effect");
     expect(origin("classified")).toBe("reported");
     expect(origin("anything")).toBe("reported");
@@ -226,12 +238,56 @@ describe("limits (E8)", () => {
   });
 
   test.each([
-    ["values", { attributes: Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`k${i}`, "v".repeat(30_000)])) }, 512],
-    ["keys and values", { attributes: Object.fromEntries(Array.from({ length: 256 }, (_, i) => [`k${i}`.padEnd(256, "x"), new Uint8Array(2000)])) }, 0],
-    ["names", { name: "n".repeat(100_000), traceState: "s".repeat(100_000), status: { message: "m".repeat(70_000) }, attributes: { k: "v".repeat(65_000), l: "v".repeat(65_000) } }, 512],
+    [
+      "values",
+      { attributes: Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`k${i}`, "v".repeat(30_000)])) },
+      512,
+    ],
+    [
+      "keys and values",
+      {
+        attributes: Object.fromEntries(
+          Array.from({ length: 256 }, (_, i) => [`k${i}`.padEnd(256, "x"), new Uint8Array(2000)]),
+        ),
+      },
+      0,
+    ],
+    [
+      "names",
+      {
+        name: "n".repeat(100_000),
+        traceState: "s".repeat(100_000),
+        status: { message: "m".repeat(70_000) },
+        attributes: { k: "v".repeat(65_000), l: "v".repeat(65_000) },
+      },
+      512,
+    ],
     ["events", { events: Array.from({ length: 128 }, () => ({ timeUnixNano: 1n, name: "e".repeat(3000) })) }, 0],
-    ["typed columns", { attributes: Object.fromEntries(TYPED_COLUMNS.map(({ attribute, entries }) => [attribute, entries === undefined ? "€".repeat(5000) : Array.from({ length: 400 }, () => "€".repeat(5000))])) }, 0],
-    ["nested", { attributes: { deep: Array.from({ length: 5000 }, (_, i) => ({ [`k${i}`]: { inner: [i, "\u0001".repeat(50)] } })), more: "x".repeat(65_000), evenMore: "y".repeat(65_000), andMore: "z".repeat(65_000), most: "w".repeat(65_000) } }, 512],
+    [
+      "typed columns",
+      {
+        attributes: Object.fromEntries(
+          TYPED_COLUMNS.map(({ attribute, entries }) => [
+            attribute,
+            entries === undefined ? "€".repeat(5000) : Array.from({ length: 400 }, () => "€".repeat(5000)),
+          ]),
+        ),
+      },
+      0,
+    ],
+    [
+      "nested",
+      {
+        attributes: {
+          deep: Array.from({ length: 5000 }, (_, i) => ({ [`k${i}`]: { inner: [i, "\u0001".repeat(50)] } })),
+          more: "x".repeat(65_000),
+          evenMore: "y".repeat(65_000),
+          andMore: "z".repeat(65_000),
+          most: "w".repeat(65_000),
+        },
+      },
+      512,
+    ],
   ])("a record above 256 KiB by its %s is reduced, with the hash of the span", (_what, parts, longest) => {
     const body = encodeSpan({ ...BASE, ...parts });
     const { row } = encode(body);
@@ -261,8 +317,15 @@ describe("limits (E8)", () => {
 
   test("the collector's own texts are bounded", () => {
     const verdict = { decision: "deny", policyId: "p", policyVersion: "v", ruleId: "r", reason: "x".repeat(10_000) };
-    const row = encodeAttributes({}, { ...FACTS, principal: "p".repeat(999), tenantId: "t".repeat(999), judge: () => verdict });
-    expect(row).toMatchObject({ Principal: "p".repeat(256), TenantId: "t".repeat(256), CollectorPolicyReason: "x".repeat(2048) });
+    const row = encodeAttributes(
+      {},
+      { ...FACTS, principal: "p".repeat(999), tenantId: "t".repeat(999), judge: () => verdict },
+    );
+    expect(row).toMatchObject({
+      Principal: "p".repeat(256),
+      TenantId: "t".repeat(256),
+      CollectorPolicyReason: "x".repeat(2048),
+    });
   });
 });
 
