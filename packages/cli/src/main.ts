@@ -5,22 +5,36 @@ import { queryCommand } from "./commands/query.ts";
 import { runCommand } from "./commands/run.ts";
 import { schemaCommand } from "./commands/schema.ts";
 import { ExitCode, describeError } from "./errors.ts";
+import { tell, toleratePipes } from "./output/stdout.ts";
 import { VERSION } from "./version.ts";
+
+const HELP = `
+Exit code: 0 fine; 1 the answer is no (a policy has errors, a test failed); 2 wrong use or configuration, or it did not
+work. \`run\` ends with the exit code of its command.
+
+Examples:
+  otel-audit run -- node agent.js
+  otel-audit collector
+  otel-audit query --agent refunds --from 2h`;
 
 const program = new Command("otel-audit")
   .description("Flight recorder for AI agents: what an agent did, on OpenTelemetry and ClickHouse")
   .version(VERSION)
-  .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
-  .showHelpAfterError("(run with --help for what is accepted)")
+  .configureHelp({ sortSubcommands: false })
+  .enablePositionalOptions()
+  .showHelpAfterError("(--help shows what is accepted)")
+  .enablePositionalOptions()
   .exitOverride()
   .addCommand(runCommand())
   .addCommand(collectorCommand())
   .addCommand(queryCommand())
   .addCommand(policyCommand())
-  .addCommand(schemaCommand());
+  .addCommand(schemaCommand())
+  .addHelpText("after", HELP);
 
-for (const command of program.commands) inheritExitOverride(command);
+for (const command of program.commands) inheritSettings(command, program);
 
+toleratePipes();
 try {
   await program.parseAsync();
 } catch (error) {
@@ -28,13 +42,13 @@ try {
     // Commander has said what is wrong; `--help` and `--version` end with 0.
     process.exitCode = error.exitCode === 0 ? ExitCode.Ok : ExitCode.Usage;
   } else {
-    process.stderr.write(`otel-audit: ${describeError(error)}\n`);
+    tell(`otel-audit: ${describeError(error)}`);
     process.exitCode = ExitCode.Usage;
   }
 }
 
 /** Subcommands that are added ready-made do not inherit the settings of their parent. */
-function inheritExitOverride(command: Command): void {
-  command.copyInheritedSettings(program);
-  for (const sub of command.commands) inheritExitOverride(sub);
+function inheritSettings(command: Command, parent: Command): void {
+  command.copyInheritedSettings(parent);
+  for (const sub of command.commands) inheritSettings(sub, command);
 }

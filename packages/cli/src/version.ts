@@ -3,4 +3,4 @@ import { createRequire } from "node:module";
 const manifest: unknown = createRequire(import.meta.url)("../package.json");
 
 /** The version of the command. */
-export const VERSION = (manifest as { version: string }).version;
+export const VERSION = String(Reflect.get(Object(manifest), "version"));

@@ -1,7 +1,9 @@
-import { Collector, DEFAULT_CONFIG, parseConfig } from "@otel-audit/collector";
+import type { Endpoints } from "@otel-audit/collector";
 import { Command } from "commander";
 import { readFile } from "node:fs/promises";
-import { CliError } from "../errors.ts";
+import { CliError, describeSystemError } from "../errors.ts";
+import { print, tell } from "../output/stdout.ts";
+import { VERSION } from "../version.ts";
 import { integer } from "./options.ts";
 
 interface CollectorCommandOptions {
@@ -11,25 +13,42 @@ interface CollectorCommandOptions {
   readonly printConfig?: true;
 }
 
+/** The highest port of the built-in configuration, 13133, stays below 65536. */
+const MAX_PORT_OFFSET = 52_000;
+
+const HELP = `
+Without --config it listens on 127.0.0.1 only: OTLP/HTTP 4318, SQL 8123, metrics 8888, health 13133. SIGINT or SIGTERM
+ends it: what was acknowledged is written first. A second one ends it at once; nothing is lost, the next start goes on.
+
+Examples:
+  otel-audit collector
+  otel-audit collector --data /var/lib/otel-audit --port-offset 1000
+  otel-audit collector --print-config > collector.yaml
+  otel-audit collector --config collector.yaml`;
+
 export function collectorCommand(): Command {
   return new Command("collector")
     .description("Receive OTLP, keep audit spans in a ledger and in ClickHouse, pass debug spans on")
     .option("--config <file>", "configuration in otelcol's YAML; default: built in, see --print-config")
     .option("--data <dir>", "log, embedded database, keys", "otel-audit-data")
-    .option("--port-offset <n>", "added to every port", integer("--port-offset", 0, 60_000), 0)
+    .option("--port-offset <n>", "added to every port", integer(0, MAX_PORT_OFFSET), 0)
     .option("--print-config", "print the built-in configuration and exit")
+    .addHelpText("after", HELP)
     .action((options: CollectorCommandOptions) => collector(options));
 }
 
 async function collector(options: CollectorCommandOptions): Promise<void> {
+  const { Collector, DEFAULT_CONFIG, parseConfig } = await import("@otel-audit/collector");
   if (options.printConfig) {
-    process.stdout.write(DEFAULT_CONFIG);
+    await print(DEFAULT_CONFIG);
     return;
   }
   const text = options.config === undefined ? DEFAULT_CONFIG : await readConfig(options.config);
   const config = parseConfig(text, { file: options.config ?? "built-in configuration" });
   const stopped = signalled();
   const running = await Collector.start(config, { dataDir: options.data, portOffset: options.portOffset });
+  // Logs are JSON for machines; a person gets the same in plain words.
+  if (process.stderr.isTTY) tell(welcome(running.endpoints, options.data));
   await stopped;
   await running.shutdown();
 }
@@ -37,14 +56,31 @@ async function collector(options: CollectorCommandOptions): Promise<void> {
 async function readConfig(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
-  } catch (error) {
-    throw new CliError("USAGE", `--config: cannot read "${file}": ${(error as Error).message}`, { cause: error });
+  } catch (cause) {
+    throw new CliError("USAGE", `--config: cannot read "${file}": ${describeSystemError(cause)}`, { cause });
   }
+}
+
+function welcome({ otlpHttp, sql, metrics, health }: Endpoints, dataDir: string): string {
+  const lines = [
+    `\notel-audit collector ${VERSION} is ready; Ctrl-C stops it`,
+    otlpHttp && `  OTLP/HTTP  ${otlpHttp}/v1/traces`,
+    sql && `  SQL        ${sql}`,
+    metrics && `  metrics    ${metrics}/metrics`,
+    health && `  health     ${health}`,
+    `  data       ${dataDir}`,
+  ];
+  return `${lines.filter((line) => line !== undefined && line !== "").join("\n")}\n`;
 }
 
 /** The first SIGINT or SIGTERM asks for a clean end; a second one ends at once. */
 function signalled(): Promise<void> {
   return new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+    const signals = ["SIGINT", "SIGTERM"] as const;
+    const stop = (): void => {
+      for (const signal of signals) process.off(signal, stop);
+      resolve();
+    };
+    for (const signal of signals) process.on(signal, stop);
   });
 }

@@ -1,105 +1,104 @@
 import { Command, Option } from "commander";
-import { styleText } from "node:util";
-import { renderTable, type Column } from "../output/table.ts";
+import { CSV_FORMAT, JSON_FORMAT, JSONL_FORMAT, recordTable, type RecordFormat } from "../output/records.ts";
+import { paint, print, tell } from "../output/stdout.ts";
+import { printable } from "../output/text.ts";
 import type { RecordFilter } from "../records/filter.ts";
-import { inlineParams, recordsQuery, type AuditRow } from "../records/query.ts";
-import { RecordSource, type SourceOptions } from "../records/source.ts";
+import { inlineParams, knownNamesQuery, recordsQuery, type AuditQuery, type AuditRow } from "../records/query.ts";
+import type { RecordSource, SourceOptions } from "../records/source.ts";
 import { integer, sourceOptions } from "./options.ts";
 
 const FORMATS = ["table", "json", "csv", "jsonl", "sql"] as const;
+const WRITERS: Readonly<Record<"json" | "jsonl" | "csv", RecordFormat>> = {
+  json: JSON_FORMAT,
+  jsonl: JSONL_FORMAT,
+  csv: CSV_FORMAT,
+};
+/** The embedded engine gives a reader no more rows than this. */
+const MAX_LIMIT = 1_000_000;
 
 interface QueryOptions extends RecordFilter, SourceOptions {
   readonly limit: number;
-  readonly format?: (typeof FORMATS)[number];
+  readonly format: (typeof FORMATS)[number];
 }
+
+const HELP = `
+Filters are ANDed. Times are UTC, in what you give and in what you see. The newest records are taken and shown oldest
+first. csv is made for spreadsheets (no cell is a formula, control characters are spelled out); json and jsonl have
+every value exactly. sql prints the statement instead of running it.
+
+Without --url the records come from the collector that runs on --data, or from its files when none runs.
+
+Examples:
+  otel-audit query --agent refunds --from 2h
+  otel-audit query --decision deny,review --from 2026-11-20 --to 2026-11-21
+  otel-audit query --target '*.orders' --action UPDATE,DELETE --format csv > changes.csv
+  otel-audit query --workflow refund --format sql | clickhouse-client`;
 
 export function queryCommand(): Command {
   const command = new Command("query")
     .description("Show audit records: who did what, on which resource, when, with what result, under which policy")
-    .option("--agent <id>", "actor id or agent name; * for any characters")
-    .option("--target <uri>", "resource, or the policy's name of it; * for any characters")
-    .option("--action <action>", "READ, WRITE, CREATE, UPDATE, DELETE or EXECUTE")
-    .option("--decision <decision>", "allow, deny or review")
-    .option("--outcome <outcome>", "success, failure or unknown")
-    .option("--workflow <name>", "workflow name, or the id of one run")
-    .option("--trace <id>", "trace id")
-    .option("--from <time>", "not before: 2026-11-21T10:00:00Z, or how long ago: 90s, 15m, 2h, 14d")
+    .option("--agent <id>", "agent by id or name, * for any characters; unattributed: records of nobody")
+    .option("--target <uri>", "resource by id or by the policy's name, * for any characters")
+    .option("--action <actions>", "READ, WRITE, CREATE, UPDATE, DELETE, EXECUTE; several with commas")
+    .option("--decision <decisions>", "allow, deny, review; several with commas")
+    .option("--outcome <outcomes>", "success, failure, unknown; several with commas")
+    .option("--workflow <name>", "workflow by name (kind of work) or id (one run), * for any characters")
+    .option("--trace <id>", "trace id, 32 hexadecimal digits")
+    .option("--from <time>", "at or after: 2026-11-21, 2026-11-21T10:00:00Z, or how long ago: 90s, 15m, 2h, 14d, 3w")
     .option("--to <time>", "before")
-    .option("--limit <n>", "newest records at most", integer("--limit", 1, 1_000_000), 100)
-    .addOption(new Option("--format <format>", "default: table").choices(FORMATS));
-  sourceOptions(command);
+    .option("--limit <n>", `this many of the newest records, at most ${MAX_LIMIT}`, integer(1, MAX_LIMIT), 100)
+    .addOption(new Option("--format <format>", "how to show them").choices(FORMATS).default("table"));
+  sourceOptions(command).addHelpText("after", HELP);
   return command.action((options: QueryOptions) => query(options));
 }
 
 async function query(options: QueryOptions): Promise<void> {
-  const statement = recordsQuery(options, options.limit);
+  const statement = recordsQuery(options, options.limit, options.database);
   if (options.format === "sql") {
-    process.stdout.write(`${inlineParams(statement)}\n`);
+    await print(`${inlineParams(statement)};\n`);
     return;
   }
+  const { RecordSource } = await import("../records/source.ts");
   const source = await RecordSource.open(options);
   try {
-    if (source.notice !== undefined) process.stderr.write(`otel-audit: ${source.notice}\n`);
-    switch (options.format) {
-      case "json":
-        process.stdout.write(`${JSON.stringify(await source.rows<AuditRow>(statement), undefined, 2)}\n`);
-        break;
-      case "jsonl":
-        process.stdout.write(await source.text(statement, "JSONEachRow"));
-        break;
-      case "csv":
-        process.stdout.write(await source.text(statement, "CSVWithNames"));
-        break;
-      default:
-        printTable(await source.rows<AuditRow>(statement), options.limit);
-    }
+    if (source.notice !== undefined) tell(`otel-audit: ${source.notice}`);
+    if (options.format === "table") await printTable(source, statement, options);
+    else await printAs(WRITERS[options.format], source, statement);
   } finally {
     await source.close();
   }
 }
 
-const COLUMNS: readonly Column[] = [
-  { title: "TIME" },
-  { title: "AGENT", shrink: true },
-  { title: "ON BEHALF OF", shrink: true },
-  { title: "ACTION" },
-  { title: "TARGET", shrink: true },
-  { title: "OUTCOME" },
-  { title: "DECISION" },
-  { title: "RULE", shrink: true },
-];
+async function printAs(format: RecordFormat, source: RecordSource, statement: AuditQuery): Promise<void> {
+  let count = 0;
+  // The head goes out with the first record: an answer that is an error must not look like an empty one.
+  let pending = format.head;
+  for await (const row of source.rows<AuditRow>(statement)) {
+    pending += format.record(row, count++);
+    if (pending.length < 64 * 1024) continue;
+    if (!(await print(pending))) return;
+    pending = "";
+  }
+  await print(pending + format.tail(count));
+}
 
-function printTable(rows: readonly AuditRow[], limit: number): void {
+async function printTable(source: RecordSource, statement: AuditQuery, options: QueryOptions): Promise<void> {
+  const rows = await Array.fromAsync(source.rows<AuditRow>(statement));
   if (rows.length === 0) {
-    process.stdout.write("no records\n");
+    tell("no records");
+    if (options.agent !== undefined || options.workflow !== undefined) await tellKnownNames(source);
     return;
   }
-  process.stdout.write(`${recordTable(rows)}\n`);
-  const more = rows.length === limit ? ` (the newest ${limit}; --limit shows more)` : "";
-  process.stderr.write(`${rows.length} ${rows.length === 1 ? "record" : "records"}${more}\n`);
+  const { lines, styles } = recordTable(rows, process.stdout.isTTY ? process.stdout.columns : undefined);
+  const text = lines.map((line, i) => (styles[i] === undefined ? line : paint(process.stdout, styles[i], line)));
+  const more = rows.length === options.limit ? `, the newest ${options.limit}; --limit shows more` : "";
+  if (await print(`${text.join("\n")}\n`)) tell(`${rows.length} ${rows.length === 1 ? "record" : "records"}${more}`);
 }
 
-/** The records as a table for the terminal that stdout is, or uncut. */
-export function recordTable(rows: readonly AuditRow[]): string {
-  const colour = process.stdout.isTTY && process.stdout.hasColors?.();
-  const width = process.stdout.isTTY ? process.stdout.columns : undefined;
-  const table = renderTable(COLUMNS, rows.map(cells), { width, colour: Boolean(colour) });
-  if (!colour) return table;
-  return table
-    .split("\n")
-    .map((line, i) => (i > 0 && rows[i - 1]!.Decision !== "allow" ? styleText(rows[i - 1]!.Decision === "deny" ? "red" : "yellow", line) : line))
-    .join("\n");
-}
-
-function cells(row: AuditRow): string[] {
-  return [
-    row.Timestamp.slice(0, 23),
-    row.ActorId,
-    row.OnBehalfOf,
-    row.Action,
-    row.TargetId,
-    row.ErrorType === "" ? row.Outcome : `${row.Outcome} (${row.ErrorType})`,
-    row.Decision === "" ? "" : `${row.Decision}${row.Blocked ? ", stopped" : ""}`,
-    row.Rule,
-  ];
+/** A name that nobody has is most often a typing error. */
+async function tellKnownNames(source: RecordSource): Promise<void> {
+  const known = await Array.fromAsync(source.rows<{ Kind: string; Name: string }>(knownNamesQuery(source.database)));
+  for (const [kind, names] of Map.groupBy(known, ({ Kind }) => Kind)) {
+    tell(`${kind}s with records: ${names.map(({ Name }) => printable(Name)).join(", ")}`);
+  }
 }

@@ -1,14 +1,17 @@
-import { Collector, parseConfig } from "@otel-audit/collector";
-import { shipSpool } from "@otel-audit/instrumentation-node";
-import { Command } from "commander";
-import { spawn } from "node:child_process";
-import { mkdtemp, rm, stat } from "node:fs/promises";
-import { tmpdir, constants } from "node:os";
-import { basename, extname, join, resolve } from "node:path";
-import { CliError } from "../errors.ts";
-import { recordsQuery, type AuditRow } from "../records/query.ts";
-import { RecordSource } from "../records/source.ts";
-import { describeSummary, summarize } from "../records/summary.ts";
+import type { Collector } from "@otel-audit/collector";
+import { Command, Option } from "commander";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { CliError, ExitCode, describeError, describeSystemError } from "../errors.ts";
+import { paint, print, tell } from "../output/stdout.ts";
+import { summaryLines } from "../output/summary.ts";
+import { printable, safeJson } from "../output/text.ts";
+import { groupsQuery, recordsQuery, type ActionGroup, type AuditRow } from "../records/query.ts";
+import { summarize, type Summary } from "../records/summary.ts";
+import { NOT_FOUND, Signals, type ChildEnd } from "../run/child.ts";
+import { agentName, auditEnvironment } from "../run/environment.ts";
+import { shipLeftovers, type Leftovers } from "../run/leftovers.ts";
 
 interface RunOptions {
   readonly policy?: string;
@@ -18,11 +21,14 @@ interface RunOptions {
   readonly json?: true;
 }
 
-/** Records shown at most in a summary; a run with more says so. */
-const MAX_RECORDS = 1_000_000;
+/** Different actions that a summary looks at, and records that `--json` prints; a run with more says so. */
+const MAX_GROUPS = 100_000;
+const MAX_RECORDS = 100_000;
+/** Milliseconds that the records may take from the collector's log into the table. */
+const DRAIN_TIMEOUT_MS = 60_000;
 
 /** A collector for one run: free ports, the embedded engine, no metrics and no health check. */
-const RUN_CONFIG = `
+const CONFIG = `
 receivers: { otlp: { protocols: { http: { endpoint: "127.0.0.1:0" } } } }
 connectors: { audit_router: { audit: [traces/audit] } }
 processors: { audit: {} }
@@ -36,109 +42,192 @@ service:
   telemetry: { logs: { level: warn } }
 `;
 
+const HELP = `
+Every Node process that the command starts is audited (through NODE_OPTIONS); other programs only where a Node process
+starts them. The summary goes to stderr. With --json it goes to stdout, and what the command prints there to stderr.
+The variables OTEL_AUDIT_* of the instrumentation work here too (OTEL_AUDIT_ON_BEHALF_OF, OTEL_AUDIT_WORKFLOW_NAME).
+
+Exit code: the command's own; 128 and the signal's number when a signal ended it; 126 or 127 when it cannot be run;
+2 when the audit itself did not work.
+
+Examples:
+  otel-audit run -- node agent.js
+  otel-audit run --policy support.yaml --mode enforce -- npx some-agent "refund order 1001"
+  otel-audit run --keep ./otel-audit-data -- npm start
+  otel-audit run --json -- node agent.js > touched.json`;
+
 export function runCommand(): Command {
   return new Command("run")
     .description("Run a command and show what it really touched")
     .usage("[options] -- <command> [args...]")
     .option("--policy <file>", "judge every action by this policy")
-    .option("--mode <mode>", "observe or enforce, before what the policy says")
+    .addOption(new Option("--mode <mode>", "instead of the policy's own").choices(["observe", "enforce"]))
     .option("--agent <id>", "agent id of the command; default: its name")
-    .option("--keep <dir>", "keep the records in this data directory; default: a temporary one")
-    .option("--json", "print the summary and the records as JSON")
+    .option("--keep <dir>", "keep the records in this data directory; default: a temporary one, removed at the end")
+    .option("--json", "summary and records as JSON on stdout")
     .argument("<command>", "what to run")
     .argument("[args...]", "its arguments")
+    .addHelpText("after", HELP)
     .passThroughOptions()
     .action(async (command: string, args: string[], options: RunOptions) => {
-      process.exitCode = await run(command, args, options);
+      process.exitCode = await run([command, ...args], options);
     });
 }
 
-/** The exit code is the command's own. */
-async function run(command: string, args: readonly string[], options: RunOptions): Promise<number> {
-  const env = await auditEnvironment(command, args, options);
-  const dataDir = options.keep === undefined ? await mkdtemp(join(tmpdir(), "otel-audit-run-")) : resolve(options.keep);
-  const started = new Date();
-  const collector = await Collector.start(parseConfig(RUN_CONFIG), { dataDir });
+async function run(command: readonly string[], options: RunOptions): Promise<number> {
+  const policy = options.policy === undefined ? undefined : await checkedPolicy(options.policy);
+  await checkEngine();
+  const signals = new Signals();
+  const dataDir = resolve(options.keep ?? (await mkdtemp(join(tmpdir(), "otel-audit-run-"))));
   try {
-    const spool = join(dataDir, "spool");
-    const endpoint = collector.endpoints.otlpHttp!;
-    const exitCode = await execute(command, args, { ...env, OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_AUDIT_SPOOL_DIR: spool });
-    // A process that ended by itself, or was killed, leaves what it had not sent yet.
-    await shipSpool(spool, { endpoint });
-    if (!(await collector.drain())) process.stderr.write("otel-audit: some records are not in the table yet\n");
-    await report([command, ...args], started, exitCode, collector, options);
-    return exitCode;
-  } finally {
-    await collector.shutdown();
-    if (options.keep === undefined) await rm(dataDir, { recursive: true, force: true });
-  }
-}
-
-async function auditEnvironment(command: string, args: readonly string[], options: RunOptions): Promise<Record<string, string>> {
-  if (options.mode !== undefined && options.mode !== "observe" && options.mode !== "enforce") {
-    throw new CliError("USAGE", `--mode: "${String(options.mode)}" is not one of observe, enforce`);
-  }
-  const register = import.meta.resolve("@otel-audit/instrumentation-node/register");
-  const env: Record<string, string> = {
-    NODE_OPTIONS: [process.env.NODE_OPTIONS, `--import=${register}`].filter(Boolean).join(" "),
-  };
-  if (options.policy !== undefined) {
-    const file = resolve(options.policy);
-    await stat(file).catch((error: unknown) => {
-      throw new CliError("USAGE", `--policy: cannot read "${options.policy}": ${(error as Error).message}`);
-    });
-    env.OTEL_AUDIT_POLICY = file;
-  }
-  if (options.mode !== undefined) env.OTEL_AUDIT_MODE = options.mode;
-  const agent = options.agent ?? process.env.OTEL_AUDIT_AGENT_ID ?? agentName(command, args);
-  env.OTEL_AUDIT_AGENT_ID = agent;
-  return env;
-}
-
-/** `node agent.js` is the agent `agent`; `npx some-agent` is `some-agent`. */
-function agentName(command: string, args: readonly string[]): string {
-  const launcher = ["node", "npx", "tsx", "npm"].includes(basename(command, extname(command)));
-  const script = launcher ? args.find((arg) => !arg.startsWith("-")) : undefined;
-  const name = basename(script ?? command);
-  return name.slice(0, name.length - extname(name).length) || name;
-}
-
-async function execute(command: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<number> {
-  const child = spawn(command, args, { stdio: "inherit", env: { ...process.env, ...env } });
-  const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
-  process.on("SIGTERM", forward);
-  // The terminal sends SIGINT to the whole group: the command has it already; we wait for its end.
-  const ignore = (): void => {};
-  process.on("SIGINT", ignore);
-  try {
-    return await new Promise<number>((resolve, reject) => {
-      child.once("error", (error) => reject(new CliError("USAGE", `cannot run "${command}": ${error.message}`, { cause: error })));
-      child.once("exit", (code, signal) => resolve(code ?? 128 + constants.signals[signal!]));
-    });
-  } finally {
-    process.off("SIGTERM", forward);
-    process.off("SIGINT", ignore);
-  }
-}
-
-async function report(command: readonly string[], started: Date, exitCode: number, collector: Collector, options: RunOptions): Promise<void> {
-  const source = await RecordSource.open({ url: collector.endpoints.sql! });
-  try {
-    const rows = await source.rows<AuditRow>(recordsQuery({ from: started.toISOString() }, MAX_RECORDS));
-    const summary = summarize(rows);
-    if (options.json) {
-      process.stdout.write(`${JSON.stringify({ command, exitCode, summary, records: rows }, undefined, 2)}\n`);
-      return;
+    const { Collector, parseConfig } = await import("@otel-audit/collector");
+    const collector = await Collector.start(parseConfig(CONFIG), { dataDir });
+    try {
+      return await runAudited(command, { ...options, policy }, collector, dataDir, signals);
+    } finally {
+      await collector.shutdown();
     }
-    const seconds = ((Date.now() - started.getTime()) / 1000).toFixed(1);
-    const what = `${summary.records} ${summary.records === 1 ? "action" : "actions"} recorded in ${seconds} s`;
-    process.stderr.write(`\notel-audit: ${what}, exit code ${exitCode}\n${describeSummary(summary).join("\n")}\n\n`);
-    process.stderr.write(
-      options.keep === undefined
-        ? "  The records are gone now; --keep DIR keeps them for otel-audit query.\n"
-        : `  Every record: otel-audit query --data ${options.keep}\n`,
+  } finally {
+    if (options.keep === undefined) await rm(dataDir, { recursive: true, force: true, maxRetries: 3 });
+    signals.close();
+  }
+}
+
+interface CheckedOptions extends Omit<RunOptions, "policy"> {
+  /** Absolute path. */
+  readonly policy: string | undefined;
+}
+
+async function runAudited(
+  command: readonly string[],
+  options: CheckedOptions,
+  collector: Collector,
+  dataDir: string,
+  signals: Signals,
+): Promise<number> {
+  const [program = "", ...args] = command;
+  const audit: Leftovers = {
+    register: import.meta.resolve("@otel-audit/instrumentation-node/register"),
+    endpoint: collector.endpoints.otlpHttp!,
+    spoolDir: join(dataDir, "spool"),
+  };
+  const environment = auditEnvironment(process.env, {
+    ...audit,
+    agent: options.agent ?? process.env.OTEL_AUDIT_AGENT_ID ?? agentName(program, args),
+    policy: options.policy,
+    mode: options.mode,
+  });
+  // What an earlier run that was killed left behind is kept, but is not part of this one.
+  await shipLeftovers(audit);
+  if (signals.exitCode !== undefined) return signals.exitCode;
+  const started = new Date();
+  const end = await signals.run(program, args, environment, options.json ? 2 : "inherit");
+  if (end.error) {
+    tell(
+      `otel-audit: cannot run "${printable(program)}": ${end.exitCode === NOT_FOUND ? "no such command" : describeSystemError(end.error)}`,
     );
+    return end.exitCode;
+  }
+  try {
+    const finished = gather(collector, audit);
+    await Promise.race([finished, signals.interrupted()]);
+    if (signals.exitCode !== undefined) return signals.exitCode;
+    await report({ command, started, end, dataDir, isComplete: await finished }, collector, options);
+    return end.exitCode;
+  } catch (error) {
+    tell(
+      `otel-audit: the command has ended with ${end.exitCode}, but its records cannot be shown: ${describeError(error)}`,
+    );
+    return end.exitCode || ExitCode.Usage;
+  }
+}
+
+/** Brings all records into the table; false when some are not there in time. */
+async function gather(collector: Collector, audit: Leftovers): Promise<boolean> {
+  // A process that called process.exit, or was killed, leaves what it had not sent yet.
+  const isShipped = await shipLeftovers(audit);
+  return (await collector.drain(DRAIN_TIMEOUT_MS)) && isShipped;
+}
+
+interface FinishedRun {
+  readonly command: readonly string[];
+  readonly started: Date;
+  readonly end: ChildEnd;
+  readonly dataDir: string;
+  readonly isComplete: boolean;
+}
+
+async function report(run: FinishedRun, collector: Collector, options: CheckedOptions): Promise<void> {
+  const { RecordSource } = await import("../records/source.ts");
+  const source = await RecordSource.open({ url: collector.endpoints.sql! });
+  // The collector's clock and not the command's, which may say what it likes.
+  const filter = { receivedFrom: run.started.toISOString() };
+  try {
+    const groups = await Array.fromAsync(source.rows<ActionGroup>(groupsQuery(filter, MAX_GROUPS)));
+    const summary = summarize(groups);
+    const isWhole = run.isComplete && groups.length < MAX_GROUPS;
+    if (options.json) {
+      const records = await Array.fromAsync(source.rows<AuditRow>(recordsQuery(filter, MAX_RECORDS)));
+      await print(
+        `${safeJson({ ...facts(run, options), complete: isWhole && records.length < MAX_RECORDS, summary, records }, 2)}\n`,
+      );
+    } else {
+      for (const line of reportLines(run, summary, options)) tell(line);
+    }
+    if (!isWhole)
+      tell("otel-audit: this is not everything: some records are not in the table yet, or there are too many");
   } finally {
     await source.close();
   }
+}
+
+function facts({ command, started, end }: FinishedRun, { keep }: CheckedOptions): object {
+  return {
+    command,
+    exitCode: end.exitCode,
+    started: started.toISOString(),
+    durationMs: Date.now() - started.getTime(),
+    data: keep ?? null,
+  };
+}
+
+function reportLines({ command, started, end }: FinishedRun, summary: Summary, { keep }: CheckedOptions): string[] {
+  const seconds = ((Date.now() - started.getTime()) / 1000).toFixed(1);
+  const actions = `${summary.actions} ${summary.actions === 1 ? "action" : "actions"}`;
+  const head = `otel-audit: ${printable(command.join(" "))} ended with ${end.exitCode} after ${seconds} s; ${actions}`;
+  const hint = [
+    "  The audit did not start in this command: is it a Node program? Only Node processes can be audited.",
+    "  An Electron program, or one that clears NODE_OPTIONS, needs --import @otel-audit/instrumentation-node/register.",
+  ];
+  const last =
+    keep === undefined
+      ? "  The records are gone now; --keep DIR keeps them for otel-audit query."
+      : `  Every record: otel-audit query --data ${printable(keep)}`;
+  return [
+    "",
+    paint(process.stderr, "bold", head),
+    ...summaryLines(summary),
+    "",
+    ...(summary.processes === 0 ? hint : []),
+    last,
+  ];
+}
+
+/** @throws CliError `USAGE` when the policy cannot be used: the command would not start, with a worse message */
+async function checkedPolicy(file: string): Promise<string> {
+  const { Policy, PolicyError } = await import("@otel-audit/policy");
+  try {
+    Policy.parse(await readFile(file, "utf8"), { file });
+  } catch (cause) {
+    if (cause instanceof PolicyError) throw new CliError("USAGE", `--policy: ${cause.message}`, { cause });
+    throw new CliError("USAGE", `--policy: cannot read "${file}": ${describeSystemError(cause)}`, { cause });
+  }
+  return resolve(file);
+}
+
+async function checkEngine(): Promise<void> {
+  const { isEmbeddedAvailable } = await import("@otel-audit/exporter-clickhouse");
+  const availability = isEmbeddedAvailable();
+  if (!availability.available)
+    throw new CliError("FAILED", `\`run\` needs the embedded engine: ${availability.reason}`);
 }

@@ -1,32 +1,49 @@
+import {
+  AUDIT_ACTIONS_BY_DANGER,
+  AUDIT_OUTCOME_VALUES,
+  AUDIT_POLICY_DECISION_VALUES,
+} from "@otel-audit/semantic-conventions";
 import { CliError } from "../errors.ts";
+import { parseTime } from "./time.ts";
 
-/** Which records; every part is ANDed. Texts may hold `*` for any characters. */
+/** Which records; every part is ANDed. In `agent`, `target` and `workflow` a `*` stands for any characters. */
 export interface RecordFilter {
+  /** Id or name of an agent; `unattributed` for records of nobody. */
   readonly agent?: string;
+  /** Id of any resource that the action touched, or the policy's name of it. */
   readonly target?: string;
+  /** One or several of the actions, with commas; so too `decision` and `outcome`. */
   readonly action?: string;
   readonly decision?: string;
   readonly outcome?: string;
   /** Name (kind of work) or id (one run) of a workflow. */
   readonly workflow?: string;
   readonly trace?: string;
-  /** ISO 8601 time, or how long ago: `90s`, `15m`, `2h`, `14d`. */
+  /** ISO 8601 time, or how long ago: `90s`, `15m`, `2h`, `14d`. Records at or after it. */
   readonly from?: string;
+  /** Records before it. */
   readonly to?: string;
+  /** Records that the collector received at or after this time, whatever the producer's clock says. */
+  readonly receivedFrom?: string;
 }
 
-/** Conditions in SQL with the values bound beside them. */
+/** Conditions in SQL with the values bound beside them, all of them as `{name:String}`. */
 export interface Conditions {
   readonly sql: string;
   readonly params: Readonly<Record<string, string>>;
 }
 
-const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-const NAMES: Readonly<Record<"action" | "decision" | "outcome", readonly string[]>> = {
-  action: ["READ", "WRITE", "CREATE", "UPDATE", "DELETE", "EXECUTE"],
-  decision: ["allow", "deny", "review"],
-  outcome: ["success", "failure", "unknown"],
-};
+/**
+ * What a filter's words may be. A closed set: they are few, and a typing error would look like "nothing happened".
+ */
+const WORDS = {
+  action: AUDIT_ACTIONS_BY_DANGER,
+  decision: AUDIT_POLICY_DECISION_VALUES,
+  outcome: AUDIT_OUTCOME_VALUES,
+} as const satisfies Readonly<Record<string, readonly string[]>>;
+
+/** What the table shows for a record without an agent. */
+export const UNATTRIBUTED = "unattributed";
 
 /**
  * The WHERE clause of a filter.
@@ -34,50 +51,90 @@ const NAMES: Readonly<Record<"action" | "decision" | "outcome", readonly string[
  * @throws CliError `USAGE` naming the option and its value
  */
 export function conditions(filter: RecordFilter, now = Date.now()): Conditions {
-  const parts: string[] = [];
-  const params: Record<string, string> = {};
-  const add = (name: string, value: string, sql: (parameter: string) => string): void => {
-    params[name] = value;
-    parts.push(sql(`{${name}:String}`));
-  };
-  const text = (name: string, value: string | undefined, ...columns: string[]): void => {
-    if (value === undefined) return;
-    const glob = value.includes("*");
-    const compare = (column: string, parameter: string): string => (glob ? `${column} LIKE ${parameter}` : `${column} = ${parameter}`);
-    add(name, glob ? likePattern(value) : value, (parameter) => `(${columns.map((column) => compare(column, parameter)).join(" OR ")})`);
-  };
-  text("agent", filter.agent, "ActorId", "AgentName");
-  text("target", filter.target, "TargetId", "TargetName");
-  text("workflow", filter.workflow, "WorkflowName", "WorkflowId");
-  text("trace", filter.trace?.toLowerCase(), "TraceId");
-  text("action", oneOf("action", filter.action?.toUpperCase()), "Action");
-  text("decision", oneOf("decision", filter.decision?.toLowerCase()), "EffectiveDecision");
-  text("outcome", oneOf("outcome", filter.outcome?.toLowerCase()), "Outcome");
-  for (const [name, comparison] of [["from", ">="], ["to", "<"]] as const) {
-    const value = filter[name];
-    if (value === undefined) continue;
-    add(name, time(name, value, now), (parameter) => `Timestamp ${comparison} parseDateTime64BestEffort(${parameter}, 9, 'UTC')`);
+  const where = new Where();
+  where.text("agent", filter.agent, (is) => [
+    is("ActorId"),
+    is("AgentName"),
+    // As in policies: `agent:refunds` and `refunds` are the same agent.
+    is("if(startsWith(ActorId, 'agent:'), substring(ActorId, 7), ActorId)"),
+    ...(filter.agent === UNATTRIBUTED ? [`Provenance = '${UNATTRIBUTED}'`] : []),
+  ]);
+  where.text("target", filter.target, (is) => [
+    is("TargetId"),
+    is("TargetName"),
+    // A join reads several tables, a rename touches two files: the first of them only is TargetId.
+    `arrayExists(target -> ${is("target")}, ReadTargets)`,
+    `arrayExists(target -> ${is("target")}, WriteTargets)`,
+  ]);
+  where.text("workflow", filter.workflow, (is) => [is("WorkflowName"), is("WorkflowId")]);
+  where.words("action", filter.action, "Action");
+  where.words("decision", filter.decision, "EffectiveDecision");
+  where.words("outcome", filter.outcome, "Outcome");
+  where.trace(filter.trace);
+  const from = where.time("from", filter.from, "Timestamp", ">=", now);
+  const to = where.time("to", filter.to, "Timestamp", "<", now);
+  where.time("receivedFrom", filter.receivedFrom, "ReceivedAt", ">=", now);
+  if (from !== undefined && to !== undefined && from >= to) {
+    throw new CliError("USAGE", `--from: "${filter.from}" is not before --to "${filter.to}"; nothing can match`);
   }
-  return { sql: parts.length === 0 ? "1" : parts.join(" AND "), params };
+  return where.conditions();
 }
 
-function oneOf(name: keyof typeof NAMES, value: string | undefined): string | undefined {
-  if (value !== undefined && !NAMES[name].includes(value)) {
-    throw new CliError("USAGE", `--${name}: "${value}" is not one of ${NAMES[name].join(", ")}`);
+/** Collects conditions. Values never become part of the SQL, only names of ours do. */
+class Where {
+  readonly #parts: string[] = [];
+  readonly #params: Record<string, string> = {};
+
+  text(name: string, value: string | undefined, any: (is: (column: string) => string) => readonly string[]): void {
+    if (value === undefined) return;
+    if (value === "" || value.includes("\0")) {
+      throw new CliError("USAGE", `--${name}: ${JSON.stringify(value)} is not a name; * stands for any characters`);
+    }
+    const isGlob = value.includes("*");
+    const parameter = this.#bind(name, isGlob ? likePattern(value) : value);
+    this.#parts.push(any((column) => `${column} ${isGlob ? "LIKE" : "="} ${parameter}`).join(" OR "));
   }
-  return value;
+
+  words(name: keyof typeof WORDS, value: string | undefined, column: string): void {
+    if (value === undefined) return;
+    const known: readonly string[] = WORDS[name];
+    const wanted = value.split(",").map((word) => {
+      const found = known.find((candidate) => candidate.toLowerCase() === word.trim().toLowerCase());
+      if (found === undefined)
+        throw new CliError("USAGE", `--${name}: "${word.trim()}" is not one of ${known.join(", ")}`);
+      return found;
+    });
+    const parameters = [...new Set(wanted)].map((word, i) => this.#bind(`${name}${i}`, word));
+    this.#parts.push(`${column} IN (${parameters.join(", ")})`);
+  }
+
+  trace(value: string | undefined): void {
+    if (value === undefined) return;
+    if (!/^[0-9a-f]{32}$/i.test(value)) {
+      throw new CliError("USAGE", `--trace: "${value}" is not a trace id, which has 32 hexadecimal digits`);
+    }
+    this.#parts.push(`TraceId = ${this.#bind("trace", value.toLowerCase())}`);
+  }
+
+  /** The time as it is bound, for comparison with others. */
+  time(name: string, value: string | undefined, column: string, operator: string, now: number): string | undefined {
+    if (value === undefined) return undefined;
+    const time = parseTime(`--${name}`, value, now);
+    this.#parts.push(`${column} ${operator} toDateTime64(${this.#bind(name, time)}, 9, 'UTC')`);
+    return time;
+  }
+
+  conditions(): Conditions {
+    const sql = this.#parts.map((part) => `(${part})`).join("\n    AND ");
+    return { sql: sql === "" ? "1" : sql, params: this.#params };
+  }
+
+  #bind(name: string, value: string): string {
+    this.#params[name] = value;
+    return `{${name}:String}`;
+  }
 }
 
 function likePattern(glob: string): string {
-  return glob.replaceAll(/[\\%_]/g, String.raw`\$&`).replaceAll("*", "%");
-}
-
-function time(option: string, value: string, now: number): string {
-  const ago = /^(\d{1,9})([smhd])$/.exec(value);
-  const ms = ago ? now - Number(ago[1]) * UNITS[ago[2]!]! : Date.parse(value);
-  const date = new Date(ms);
-  if (Number.isNaN(date.getTime())) {
-    throw new CliError("USAGE", `--${option}: "${value}" is neither a time (2026-11-21T10:00:00Z) nor how long ago (90s, 15m, 2h, 14d)`);
-  }
-  return date.toISOString();
+  return glob.replaceAll(/[\\%_]/g, String.raw`\$&`).replaceAll(/\*+/g, "%");
 }

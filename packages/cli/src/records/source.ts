@@ -1,96 +1,233 @@
-import { createClient, type ClickHouseClient } from "@clickhouse/client";
-import { EmbeddedEngine } from "@otel-audit/exporter-clickhouse";
-import { existsSync, readFileSync, readdirSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { ClickHouseError, createClient, type ClickHouseClient } from "@clickhouse/client";
+import { DEFAULT_DATABASE, EmbeddedEngine, isEmbeddedAvailable } from "@otel-audit/exporter-clickhouse";
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
 import { CliError } from "../errors.ts";
 import type { AuditQuery } from "./query.ts";
+import { readState, type CollectorState } from "./state.ts";
 
 export interface SourceOptions {
-  /** The collector's data directory. Default `./otel-audit-data`. */
+  /** The collector's data directory. Default `otel-audit-data`. */
   readonly data?: string;
   /** A ClickHouse server instead of a data directory. */
   readonly url?: string;
   readonly user?: string;
-  /** Default: the variable OTEL_AUDIT_TOKEN. */
   readonly token?: string;
+  /** Default `otel_audit`. */
+  readonly database?: string;
 }
+
+/** Exception codes of ClickHouse: https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp */
+const REFUSED = new Set(["192", "193", "194", "497", "516"]);
+const NO_SUCH_TABLE = new Set(["60", "81"]);
+/** Milliseconds without a byte of an answer. The embedded engine stops a reader's query after 60 s. */
+const TIMEOUT_MS = 120_000;
 
 /** Something that answers SQL about the audit table: a running collector, a server, or the files of a stopped collector. */
 export class RecordSource {
-  readonly #client: ClickHouseClient;
-  readonly #engine: EmbeddedEngine | undefined;
+  readonly database: string;
   /** What a person should know about the answers, for example that records wait in the log. */
   readonly notice: string | undefined;
+  readonly #client: ClickHouseClient;
+  readonly #where: string;
+  readonly #engine: EmbeddedEngine | undefined;
 
-  private constructor(client: ClickHouseClient, engine: EmbeddedEngine | undefined, notice: string | undefined) {
-    this.#client = client;
-    this.#engine = engine;
+  private constructor(options: SourceOptions, url: string, where: string, engine?: EmbeddedEngine, notice?: string) {
+    this.database = options.database ?? DEFAULT_DATABASE;
     this.notice = notice;
+    this.#client = connect(url, options);
+    this.#where = where;
+    this.#engine = engine;
   }
 
-  /** @throws CliError `NO_DATA` when there is nothing to ask */
+  /** @throws CliError `NO_DATA` when there is nothing to ask, `USAGE` for an address that is none */
   static async open(options: SourceOptions): Promise<RecordSource> {
-    const token = options.token ?? process.env.OTEL_AUDIT_TOKEN;
-    if (options.url !== undefined) return new RecordSource(client(options.url, options.user, token), undefined, undefined);
+    if (options.url !== undefined)
+      return new RecordSource(options, options.url, `the server at ${shownUrl(options.url)}`);
     const dataDir = resolve(options.data ?? "otel-audit-data");
-    const running = runningCollector(dataDir);
-    if (running !== undefined) {
-      const candidate = client(running, options.user, token);
-      if ((await candidate.ping()).success) return new RecordSource(candidate, undefined, undefined);
-      await candidate.close();
+    const state = await readState(dataDir);
+    if (state?.isAlive) {
+      const running = await RecordSource.#ofRunning(options, dataDir, state);
+      if (running !== undefined) return running;
+    }
+    return RecordSource.#ofFiles(options, dataDir, state);
+  }
+
+  /** Undefined: nothing answers, so the process with that number may be another one by now. */
+  static async #ofRunning(
+    options: SourceOptions,
+    dataDir: string,
+    state: CollectorState,
+  ): Promise<RecordSource | undefined> {
+    const { sql } = state;
+    if (sql === undefined) {
+      throw new CliError(
+        "NO_DATA",
+        `the collector (process ${state.pid}) on ${shownPath(dataDir)} writes to a ClickHouse server; ask that one with --url URL`,
+      );
+    }
+    const source = new RecordSource(options, sql, `the collector (process ${state.pid}) at ${sql}`);
+    const answer = await source.#client.ping({ select: true });
+    if (answer.success) return source;
+    await source.close();
+    if (answer.error instanceof ClickHouseError) throw source.#explain(answer.error);
+    return undefined;
+  }
+
+  static async #ofFiles(
+    options: SourceOptions,
+    dataDir: string,
+    state: CollectorState | undefined,
+  ): Promise<RecordSource> {
+    if (!existsSync(dataDir)) {
+      throw new CliError(
+        "NO_DATA",
+        `--data: there is no directory "${shownPath(dataDir)}"; give a collector's data directory with --data DIR, or a server with --url URL`,
+      );
     }
     if (!existsSync(join(dataDir, "engine"))) {
-      throw new CliError("NO_DATA", `no audit data in ${dataDir}; name a collector's data directory with --data DIR, or a server with --url URL`);
+      throw new CliError(
+        "NO_DATA",
+        `--data: "${shownPath(dataDir)}" holds no audit records; give a collector's data directory with --data DIR, or a server with --url URL`,
+      );
     }
-    const engine = await EmbeddedEngine.start({ dataDir, port: 0, readOnly: true });
-    return new RecordSource(client(engine.url, options.user, token), engine, waitingInLog(dataDir));
+    const availability = isEmbeddedAvailable();
+    if (!availability.available) {
+      throw new CliError(
+        "NO_DATA",
+        `cannot read ${shownPath(dataDir)} without the embedded engine: ${availability.reason}`,
+      );
+    }
+    const engine = await openEngine(dataDir, state);
+    const where = `the records in ${shownPath(dataDir)}`;
+    return new RecordSource(asReader(options, engine), engine.url, where, engine, await waitingInLog(dataDir));
   }
 
-  /** The answer in any of ClickHouse's formats. */
-  async text({ sql, params }: AuditQuery, format: "JSONEachRow" | "CSVWithNames" | "JSON"): Promise<string> {
-    const result = await this.#client.exec({ query: `${sql}\nFORMAT ${format}`, query_params: params });
-    const chunks: Buffer[] = [];
-    for await (const chunk of result.stream as AsyncIterable<Buffer>) chunks.push(chunk);
-    return Buffer.concat(chunks).toString("utf8");
-  }
-
-  async rows<Row>(query: AuditQuery): Promise<Row[]> {
-    const text = await this.text(query, "JSONEachRow");
-    return text
-      .split("\n")
-      .filter((line) => line !== "")
-      .map((line) => JSON.parse(line) as Row);
+  /**
+   * The rows of an answer, as they arrive.
+   *
+   * @throws CliError `NO_DATA`, or `FAILED` with what the server says
+   */
+  async *rows<Row>({ sql, params }: AuditQuery): AsyncGenerator<Row> {
+    try {
+      const { stream } = await this.#client.exec({ query: `${sql}\nFORMAT JSONEachRow`, query_params: params });
+      for await (const line of lines(stream)) {
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the query names the columns
+        yield parseRow(line) as Row;
+      }
+    } catch (error) {
+      throw this.#explain(error);
+    }
   }
 
   async close(): Promise<void> {
     await this.#client.close();
     await this.#engine?.stop();
   }
-}
 
-function client(url: string, user: string | undefined, token: string | undefined): ClickHouseClient {
-  return createClient({
-    url,
-    database: "otel_audit",
-    ...(user !== undefined && { username: user }),
-    ...(token !== undefined && { password: token }),
-  });
-}
-
-/** A running collector leaves its addresses in its data directory. */
-function runningCollector(dataDir: string): string | undefined {
-  try {
-    const state: unknown = JSON.parse(readFileSync(join(dataDir, "collector.json"), "utf8"));
-    const sql = (state as { endpoints?: { sql?: unknown } }).endpoints?.sql;
-    return typeof sql === "string" ? sql : undefined;
-  } catch {
-    return undefined;
+  #explain(error: unknown): CliError {
+    const cause = error instanceof Error ? error : new Error(String(error));
+    if (cause instanceof CliError) return cause;
+    if (!(cause instanceof ClickHouseError)) {
+      return new CliError("NO_DATA", `${this.#where} cannot be reached: ${networkError(cause)}`, { cause });
+    }
+    if (REFUSED.has(cause.code)) {
+      return new CliError(
+        "NO_DATA",
+        `${this.#where} refuses us: ${cause.message}; give --user NAME and the variable OTEL_AUDIT_TOKEN`,
+        { cause },
+      );
+    }
+    if (NO_SUCH_TABLE.has(cause.code)) {
+      return new CliError(
+        "NO_DATA",
+        `${this.#where}: no audit tables in the database "${this.database}"; \`otel-audit schema print\` has the statements that create them`,
+        { cause },
+      );
+    }
+    return new CliError("FAILED", `${this.#where}: ${cause.message}`, { cause });
   }
 }
 
-function waitingInLog(dataDir: string): string | undefined {
-  const log = join(dataDir, "log");
-  if (!existsSync(log)) return undefined;
-  const files = readdirSync(log, { recursive: true, encoding: "utf8" }).filter((name) => /\.(?:open|segment)$/.test(name));
-  return files.length === 0 ? undefined : `${files.length} segments of the log are not in the table yet; start the collector on ${dataDir} to insert them`;
+/** Lines of a text, without empty ones. Bytes that are no UTF-8 become U+FFFD. */
+async function* lines(stream: AsyncIterable<unknown>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of stream) {
+    if (!(chunk instanceof Uint8Array)) continue;
+    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = parts.pop() ?? "";
+    for (const line of parts) if (line !== "") yield line;
+  }
+  rest += decoder.decode();
+  if (rest !== "") yield rest;
+}
+
+/** An error in the middle of an answer comes as text between the rows. */
+function parseRow(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch (cause) {
+    throw new CliError("FAILED", `the answer broke off: ${line.slice(0, 500)}`, { cause });
+  }
+}
+
+/** An address without what may be secret in it. */
+function shownUrl(url: string): string {
+  return URL.canParse(url) ? new URL(url).origin : url;
+}
+
+function shownPath(path: string): string {
+  const fromHere = relative(process.cwd(), path);
+  return fromHere !== "" && !fromHere.startsWith("..") ? fromHere : path;
+}
+
+function asReader(options: SourceOptions, engine: EmbeddedEngine): SourceOptions {
+  return { ...options, user: engine.reader.username, token: engine.reader.password };
+}
+
+async function openEngine(dataDir: string, state: CollectorState | undefined): Promise<EmbeddedEngine> {
+  try {
+    return await EmbeddedEngine.start({ dataDir, port: 0, readOnly: true });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const holder = state?.isAlive
+      ? `; the collector (process ${state.pid}) seems to have it open, but does not answer`
+      : "";
+    throw new CliError("NO_DATA", `cannot open the records in ${shownPath(dataDir)}: ${reason}${holder}`, { cause });
+  }
+}
+
+function connect(url: string, { user, token }: SourceOptions): ClickHouseClient {
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    throw new CliError("USAGE", `--url: "${url}" is not an address like http://127.0.0.1:8123`);
+  }
+  try {
+    return createClient({
+      url,
+      request_timeout: TIMEOUT_MS,
+      application: "otel-audit",
+      log: { level: 127 },
+      ...(user !== undefined && { username: user }),
+      ...(token !== undefined && { password: token }),
+    });
+  } catch (cause) {
+    throw new CliError("USAGE", `--url: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
+/** Errors of connections to several addresses have a code and no message. */
+function networkError(error: Error): string {
+  if (error.message !== "") return error.message;
+  return "code" in error && typeof error.code === "string" ? error.code : error.name;
+}
+
+/** Records of a collector that was killed are safe in its log, but no query sees them yet. */
+async function waitingInLog(dataDir: string): Promise<string | undefined> {
+  const names = await readdir(join(dataDir, "log"), { recursive: true }).catch(() => []);
+  const waiting = names.filter((name) => /\.(?:open|segment)$/.test(name)).length;
+  if (waiting === 0) return undefined;
+  const files = waiting === 1 ? "1 file" : `${waiting} files`;
+  return `records in ${files} of the log are not in the table yet, and not shown; they get there when the collector starts again: otel-audit collector --data ${shownPath(dataDir)}`;
 }

@@ -1,13 +1,25 @@
-import { AUDIT_EVENT_NAMES, EVENT_POLICY_LOADED, EVENT_PROCESS_START, EVENT_PROCESS_SUMMARY } from "@otel-audit/semantic-conventions";
-import { printable } from "../output/table.ts";
-import type { AuditRow } from "./query.ts";
+import {
+  AUDIT_EVENT_NAMES,
+  EVENT_AUDIT_BYPASS,
+  EVENT_POLICY_LOADED,
+  EVENT_PROCESS_START,
+  EVENT_PROCESS_SUMMARY,
+} from "@otel-audit/semantic-conventions";
+import { UNATTRIBUTED } from "./filter.ts";
+import type { ActionGroup } from "./query.ts";
+import { SHIPPER_AGENT } from "../run/leftovers.ts";
 
-/** Targets named in a line of the summary; the rest is counted. */
-const NAMED_TARGETS = 4;
-const CONTROL_EVENTS: ReadonlySet<string> = new Set([EVENT_POLICY_LOADED, EVENT_PROCESS_START, EVENT_PROCESS_SUMMARY]);
+/** Records about the audit itself, not about what an agent did. */
+export const CONTROL_EVENTS: ReadonlySet<string> = new Set([
+  EVENT_POLICY_LOADED,
+  EVENT_PROCESS_START,
+  EVENT_PROCESS_SUMMARY,
+  EVENT_AUDIT_BYPASS,
+]);
 
 /** What one agent did, by kind of action. */
 export interface AgentSummary {
+  /** `unattributed` when nobody was named. */
   readonly agent: string;
   readonly onBehalfOf: readonly string[];
   readonly actions: readonly ActionSummary[];
@@ -17,77 +29,93 @@ export interface ActionSummary {
   readonly event: string;
   readonly action: string;
   readonly count: number;
-  /** Distinct, most frequent first. */
-  readonly targets: readonly string[];
+  /** Most frequent first. */
+  readonly targets: readonly TargetSummary[];
+}
+
+export interface TargetSummary {
+  readonly id: string;
+  readonly count: number;
+  /** So many of them failed. */
+  readonly failed: number;
+  /** How: `ENOENT`, `404`. */
+  readonly errors: readonly string[];
 }
 
 export interface Summary {
-  readonly records: number;
+  /** Actions, without the records about the audit itself. */
+  readonly actions: number;
+  /** Processes in which the audit started. */
+  readonly processes: number;
+  /** What was done or tried; what the policy stopped is in `denied` and `toReview` only. */
   readonly agents: readonly AgentSummary[];
-  readonly denied: readonly AuditRow[];
-  readonly toReview: readonly AuditRow[];
-  readonly failed: readonly AuditRow[];
+  readonly denied: readonly ActionGroup[];
+  readonly toReview: readonly ActionGroup[];
+  readonly failed: readonly ActionGroup[];
+  /** Outcome unknown: begun, and its end was never seen. */
+  readonly unfinished: readonly ActionGroup[];
+  /** What may have gone past the audit. */
+  readonly bypasses: readonly ActionGroup[];
 }
 
-/** What the records of a run say, without the records about the audit itself. */
-export function summarize(all: readonly AuditRow[]): Summary {
-  const rows = all.filter((row) => !CONTROL_EVENTS.has(row.EventName));
-  const agents = [...Map.groupBy(rows, (row) => row.ActorId || "unattributed")].map(([agent, own]) => ({
-    agent,
-    onBehalfOf: [...new Set(own.map((row) => row.OnBehalfOf).filter((id) => id !== ""))],
-    actions: [...Map.groupBy(own, (row) => `${row.EventName} ${row.Action}`).values()].map(summarizeAction).toSorted(byEvent),
-  }));
+/** What the records of a run say. */
+export function summarize(groups: readonly ActionGroup[]): Summary {
+  const actions = groups.filter((group) => !CONTROL_EVENTS.has(group.EventName));
+  const done = actions.filter((group) => !group.Blocked);
+  const of = (event: string): ActionGroup[] => groups.filter((group) => group.EventName === event);
   return {
-    records: rows.length,
-    agents: agents.toSorted((a, b) => a.agent.localeCompare(b.agent)),
-    denied: rows.filter((row) => row.Decision === "deny"),
-    toReview: rows.filter((row) => row.Decision === "review"),
-    failed: rows.filter((row) => row.Outcome === "failure" && !row.Blocked),
+    actions: total(actions),
+    processes: total(of(EVENT_PROCESS_START).filter((group) => group.OnBehalfOf !== SHIPPER_AGENT)),
+    agents: [...Map.groupBy(done, (group) => group.ActorId || UNATTRIBUTED)]
+      .map(([agent, own]) => summarizeAgent(agent, own))
+      .toSorted((a, b) => compareText(a.agent, b.agent)),
+    denied: actions.filter((group) => group.Decision === "deny"),
+    toReview: actions.filter((group) => group.Decision === "review"),
+    failed: done.filter((group) => group.Outcome === "failure"),
+    unfinished: actions.filter((group) => group.Outcome === "unknown"),
+    bypasses: of(EVENT_AUDIT_BYPASS),
   };
 }
 
-/** The summary in plain language, a line each. */
-export function describeSummary(summary: Summary): string[] {
-  const lines: string[] = [];
-  for (const { agent, onBehalfOf, actions } of summary.agents) {
-    lines.push("", `  ${printable(agent)}${onBehalfOf.length > 0 ? ` (on behalf of ${onBehalfOf.map(printable).join(", ")})` : ""}`);
-    for (const action of actions) lines.push(`    ${describeAction(action)}`);
-  }
-  const section = (title: string, rows: readonly AuditRow[], detail: (row: AuditRow) => string): void => {
-    if (rows.length === 0) return;
-    lines.push("", `  ${title}`);
-    for (const row of rows.slice(0, 20)) lines.push(`    ${printable(row.Action.toLowerCase())} ${printable(row.TargetId)} (${printable(detail(row))})`);
-    if (rows.length > 20) lines.push(`    and ${rows.length - 20} more`);
+function summarizeAgent(agent: string, groups: readonly ActionGroup[]): AgentSummary {
+  return {
+    agent,
+    onBehalfOf: [...new Set(groups.map((group) => group.OnBehalfOf).filter((id) => id !== ""))].toSorted(compareText),
+    actions: [...Map.groupBy(groups, (group) => `${group.EventName} ${group.Action}`).values()]
+      .map(summarizeAction)
+      .toSorted((a, b) => eventOrder(a.event) - eventOrder(b.event) || compareText(a.action, b.action)),
   };
-  section("denied", summary.denied, (row) => `rule ${row.Rule}, ${row.Blocked ? "stopped" : "only observed"}`);
-  section("to be reviewed", summary.toReview, (row) => `rule ${row.Rule}${row.Blocked ? ", stopped" : ""}`);
-  section("failed", summary.failed, (row) => row.ErrorType || "unknown error");
-  return lines;
 }
 
-const VERBS: Readonly<Record<string, string>> = {
-  READ: "read",
-  WRITE: "wrote",
-  CREATE: "created",
-  UPDATE: "changed",
-  DELETE: "deleted",
-  EXECUTE: "executed",
-};
-
-function describeAction({ event, action, count, targets }: ActionSummary): string {
-  const named = targets.slice(0, NAMED_TARGETS).map(printable).join(", ");
-  const more = targets.length > NAMED_TARGETS ? `, and ${targets.length - NAMED_TARGETS} more` : "";
-  return `${(VERBS[action] ?? action.toLowerCase()).padEnd(8)} ${event.padEnd(13)} ${`${count}x`.padStart(5)}  ${named}${more}`;
+function summarizeAction(groups: readonly ActionGroup[]): ActionSummary {
+  const targets = [...Map.groupBy(groups, (group) => group.TargetId)].map(([id, own]) => summarizeTarget(id, own));
+  return {
+    event: groups[0]!.EventName,
+    action: groups[0]!.Action,
+    count: total(groups),
+    targets: targets.toSorted((a, b) => b.count - a.count || compareText(a.id, b.id)),
+  };
 }
 
-function summarizeAction(rows: readonly AuditRow[]): ActionSummary {
-  const targets = [...Map.groupBy(rows, (row) => row.TargetId)].toSorted(([, a], [, b]) => b.length - a.length);
-  return { event: rows[0]!.EventName, action: rows[0]!.Action, count: rows.length, targets: targets.map(([target]) => target) };
+function summarizeTarget(id: string, groups: readonly ActionGroup[]): TargetSummary {
+  const failed = groups.filter((group) => group.Outcome === "failure");
+  const errors = [...new Set(failed.map((group) => group.ErrorType || "unknown error"))].toSorted(compareText);
+  return { id, count: total(groups), failed: total(failed), errors };
 }
 
-function byEvent(a: ActionSummary, b: ActionSummary): number {
-  const order = AUDIT_EVENT_NAMES as readonly string[];
-  return order.indexOf(a.event) - order.indexOf(b.event) || a.action.localeCompare(b.action);
+/** In the order of the vocabulary; what is not in it comes last. */
+function eventOrder(event: string): number {
+  const names: readonly string[] = AUDIT_EVENT_NAMES;
+  const at = names.indexOf(event);
+  return at < 0 ? names.length : at;
 }
 
+function total(groups: readonly ActionGroup[]): number {
+  return groups.reduce((sum, group) => sum + group.Count, 0);
+}
 
+/** The same on every machine, unlike localeCompare. */
+function compareText(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
