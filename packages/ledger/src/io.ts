@@ -7,19 +7,19 @@ import * as path from "node:path";
  */
 export interface FileIo {
   /** Creates a file exclusively and returns its descriptor. */
-  create(file: string): Promise<number>;
+  readonly create: (file: string) => Promise<number>;
   /** Opens an existing file for reading and writing. */
-  openExisting(file: string): Promise<number>;
+  readonly openExisting: (file: string) => Promise<number>;
   /** Returns the number of bytes written, which may be less than `length`. */
-  write(fd: number, bytes: Uint8Array, offset: number, length: number, position: number): Promise<number>;
-  truncate(fd: number, length: number): Promise<void>;
-  datasync(fd: number): Promise<void>;
-  close(fd: number): Promise<void>;
-  read(file: string): Promise<Uint8Array>;
-  rename(from: string, to: string): Promise<void>;
-  unlink(file: string): Promise<void>;
+  readonly write: (fd: number, bytes: Uint8Array, offset: number, length: number, position: number) => Promise<number>;
+  readonly truncate: (fd: number, length: number) => Promise<void>;
+  readonly datasync: (fd: number) => Promise<void>;
+  readonly close: (fd: number) => Promise<void>;
+  readonly read: (file: string) => Promise<Uint8Array>;
+  readonly rename: (from: string, to: string) => Promise<void>;
+  readonly unlink: (file: string) => Promise<void>;
   /** Makes created, renamed and removed names in a directory durable. */
-  syncDirectory(directory: string): Promise<void>;
+  readonly syncDirectory: (directory: string) => Promise<void>;
 }
 
 const FILE_MODE = 0o600;

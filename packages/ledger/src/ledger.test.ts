@@ -14,6 +14,8 @@ import type { AppendResult, CollectorFacts, LedgerAlarm, LedgerOptions } from ".
 const FACTS: CollectorFacts = { provenance: "asserted", principal: "p", tenantId: "" };
 const opened = new Set<Ledger>();
 let alarms: LedgerAlarm[] = [];
+const onAlarm = (alarm: LedgerAlarm): unknown => alarms.push(alarm);
+const ns = (text: string): bigint => BigInt(Date.parse(text)) * 1_000_000n;
 
 afterEach(async () => {
   for (const ledger of opened) await ledger.close().catch(() => undefined);
@@ -22,7 +24,6 @@ afterEach(async () => {
 });
 
 async function open(options: Partial<LedgerOptions> = {}): Promise<Ledger> {
-  const onAlarm = (alarm: LedgerAlarm): unknown => alarms.push(alarm);
   const ledger = await Ledger.open({
     dir: tempDir("ledger"),
     maxSegmentAgeMs: 60_000,
@@ -150,10 +151,7 @@ describe("once (O3, O4)", () => {
     expect(await append(ledger, ["a"], "two")).toMatchObject({ accepted: 1, conflicts: 1 });
     expect(await append(ledger, ["a"], "two")).toMatchObject({ accepted: 0, duplicates: 1, conflicts: 0 });
     await ledger.rotate();
-    expect((await rows(ledger)).map((row) => (row["Flags"] as number) & RowFlag.Conflict)).toEqual([
-      0,
-      RowFlag.Conflict,
-    ]);
+    expect((await rows(ledger)).map((row) => Number(row["Flags"]) & RowFlag.Conflict)).toEqual([0, RowFlag.Conflict]);
     expect(alarms).toMatchObject([{ code: "CONFLICT", message: 'record "a" came again with other content' }]);
   });
 
@@ -185,9 +183,9 @@ describe("once (O3, O4)", () => {
     const [row] = await rows(first);
     const ledger = await open();
     ledger.window.remember(
-      row!["Principal"] as string,
-      row!["RecordId"] as string,
-      Buffer.from(row!["ContentHash"] as string, "hex"),
+      String(row!["Principal"]),
+      String(row!["RecordId"]),
+      Buffer.from(String(row!["ContentHash"]), "hex"),
     );
     expect(await append(ledger, ["a"])).toMatchObject({ accepted: 0, duplicates: 1 });
   });
@@ -227,7 +225,6 @@ describe("segments (L4)", () => {
   });
 
   test("close at the month of ReceivedAt, which never runs backwards", async () => {
-    const ns = (text: string): bigint => BigInt(Date.parse(text)) * 1_000_000n;
     const times = [
       "2026-11-30T23:59:59Z",
       "2026-12-01T00:00:00Z",
@@ -486,7 +483,7 @@ interface GatedIo extends FileIo {
 
 /** The real file system with a gate and a fault in front of fdatasync. */
 function gatedIo(openFromStart = false): GatedIo {
-  let gate = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
   const arrived = Promise.withResolvers<void>();
   const names = new Map<number, string>();
   const failed = new Set<string>();

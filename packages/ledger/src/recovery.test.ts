@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { startProcess, tempDir } from "../../../test/support/index.ts";
 import { FRAME_HEADER_BYTES } from "./frame.ts";
 import { scanFrames } from "./frame-reader.ts";
+import { LedgerError } from "./errors.ts";
 import { nodeFileIo } from "./io.ts";
 import { Ledger } from "./ledger.ts";
 import { decodeRow } from "./row-decode.ts";
@@ -216,7 +217,7 @@ describe("recovery", () => {
       fs.writeFileSync(segments[0]!.path, damage === "end" ? bytes.subarray(0, scan.payloadStart[last]! + 9) : bytes);
       await expect(readSegment(segments[0]!.path)).rejects.toMatchObject({ code: "CORRUPT" });
       const { ids, alarms } = await recovered(dir);
-      expect(ids, damage).toEqual(damage === "header" ? ["a", "b", "c"] : ["a", "b"]);
+      expect([damage, ids]).toEqual([damage, damage === "header" ? ["a", "b", "c"] : ["a", "b"]]);
       expect(alarms).toMatchObject([{ code: "DAMAGED" }]);
       expect(fs.existsSync(alarms[0]!.path!)).toBe(true);
     }
@@ -321,7 +322,8 @@ describe("recovery", () => {
         (error: Error) => error,
       );
       if (ledger instanceof Ledger) await ledger.close();
-      else expect(ledger).toMatchObject({ code: "IO" });
+      const refusal = ledger instanceof Ledger ? undefined : ledger;
+      expect([undefined, "IO"]).toContain(refusal instanceof LedgerError ? refusal.code : refusal);
       expect((await recovered(dir)).ids, `operation ${failAt} failed`).toEqual(["a", "c"]);
       if (ledger instanceof Ledger && left >= 0) break;
     }

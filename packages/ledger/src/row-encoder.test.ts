@@ -3,6 +3,7 @@ import {
   type Attributes,
   type AttributeValue,
   DoubleValue,
+  OtlpError,
   SPAN_MALFORMED,
   type SpanData,
   encodeSpan,
@@ -14,6 +15,7 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { ByteBuffer } from "./byte-buffer.ts";
 import { decodeRow } from "./row-decode.ts";
+import { LedgerError } from "./errors.ts";
 import { RowEncoder } from "./row-encoder.ts";
 import { COLUMNS, LIMITS, RowFlag, TYPED_COLUMNS } from "./row-format.ts";
 import type { CollectorFacts } from "./types.ts";
@@ -209,6 +211,10 @@ function reference(span: SpanData, body: Uint8Array, resource: Attributes, scope
   return row;
 }
 
+function entriesOf(map: unknown): [string, unknown][] {
+  return typeof map === "object" && map !== null ? Object.entries(map) : [];
+}
+
 /** Maps as entries, so that the order of keys is compared too. */
 function decoded(bytes: Uint8Array): Record<string, unknown> {
   const { row, end } = decodeRow(bytes, 0);
@@ -216,8 +222,8 @@ function decoded(bytes: Uint8Array): Record<string, unknown> {
   const result: Record<string, unknown> = {};
   for (const { name, type } of COLUMNS) {
     const value = row[name];
-    if (type.startsWith("Map")) result[name] = Object.entries(value as object);
-    else if (type.startsWith("Array(Map")) result[name] = (value as object[]).map((map) => Object.entries(map));
+    if (type.startsWith("Map")) result[name] = entriesOf(value);
+    else if (type.startsWith("Array(Map")) result[name] = Array.isArray(value) ? value.map(entriesOf) : value;
     else result[name] = value;
   }
   return result;
@@ -316,7 +322,7 @@ test("arbitrary bytes as a span: an error or a whole row within the limit, never
         rows++;
         return decodeRow(out.bytes, before).end === out.length && out.length - before <= LIMITS.record;
       }
-      return (error as Error).constructor.name === "OtlpError" || (error as Error).constructor.name === "LedgerError";
+      return error instanceof OtlpError || error instanceof LedgerError;
     }),
     { numRuns: 1500 },
   );

@@ -17,6 +17,12 @@ const BASE = {
   endTimeUnixNano: 30n,
 };
 
+const twice = (key: string): Buffer => Buffer.concat([encodeAttribute(key, "first"), encodeAttribute(key, 2)]);
+
+function broken(): never {
+  throw new Error("no policy");
+}
+
 interface Row extends Record<string, unknown> {
   readonly Flags: number;
   readonly SpanAttributes: Record<string, string>;
@@ -34,6 +40,7 @@ function encode(body: Uint8Array, facts = FACTS, resource: Attributes = {}): { r
   expect(bytes.length).toBeLessThanOrEqual(LIMITS.record);
   const { row, end } = decodeRow(bytes, 0);
   expect(end).toBe(bytes.length);
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the columns of format 1
   return { row: row as Row, bytes };
 }
 
@@ -111,7 +118,6 @@ describe("values (E6)", () => {
 
 describe("repeated keys (E5)", () => {
   test("the first wins with its type, in a map, a typed column and a kvlist", () => {
-    const twice = (key: string): Buffer => Buffer.concat([encodeAttribute(key, "first"), encodeAttribute(key, 2)]);
     const map = encode(Buffer.concat([encodeSpan(BASE), twice("k")])).row;
     expect([map.Flags & RowFlag.RepeatedKey, map.SpanAttributes, map.AttributeTypes]).toEqual([1, { k: "first" }, {}]);
     const typed = encode(Buffer.concat([encodeSpan(BASE), twice("audit.target.id")])).row;
@@ -383,9 +389,6 @@ describe("the collector's verdict", () => {
   });
 
   test("fails closed when the judge throws, and when it saw only a part", () => {
-    const broken = (): never => {
-      throw new Error("no policy");
-    };
     expect(encodeAttributes(attributes, { ...FACTS, judge: broken })).toMatchObject({
       CollectorDecision: "deny",
       CollectorPolicyRule: "policy_error",
