@@ -85,7 +85,12 @@ export async function main(): Promise<void> {
   scanAndSlice();
   if (index.count !== SPANS || index.malformedCount !== 0) throw new Error("the request was not scanned as expected");
 
-  const times = { scanOnly: [] as number[], scanAndSlice: [] as number[], into: [] as number[], decode: [] as number[] };
+  const times = {
+    scanOnly: [] as number[],
+    scanAndSlice: [] as number[],
+    into: [] as number[],
+    decode: [] as number[],
+  };
   for (let round = 0; round <= ROUNDS; round++) {
     const [scan, slice, into, full] = [time(scanOnly), time(scanAndSlice), time(scanAndSliceInto), time(decode)];
     // The first round is for the compiler.

@@ -8,12 +8,9 @@ const root = await protobuf.load(file);
 // The ledger keeps strings as the bytes that came, also when they are not UTF-8; protobufjs refuses those. As `bytes` it
 // reads the same fields and leaves the letters to us.
 const lenient = await protobuf.load(file);
-for (const type of (lenient.lookup("otlp") as protobuf.Namespace).nestedArray) {
-  for (const field of (type as protobuf.Type).fieldsArray) if (field.type === "string") field.type = "bytes";
-}
+const lenientRequest = lettersAsBytes(lenient.lookupType("otlp.Request"));
+const lenientSpan = lettersAsBytes(lenient.lookupType("otlp.Span"));
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-const lenientRequest = lenient.lookupType("otlp.Request");
-const lenientSpan = lenient.lookupType("otlp.Span");
 
 /** The message types of otlp-trace.proto, as protobufjs has them. */
 export const proto = {
@@ -75,7 +72,7 @@ interface ProtoRequest {
 
 /** A request as protobufjs decodes it, in the shape of `decodeTraces`. */
 export function decodeWithProtobufjs(bytes: Uint8Array): TracesData {
-  const request = lenientRequest.toObject(lenientRequest.decode(bytes), { longs: String }) as ProtoRequest;
+  const request: ProtoRequest = lenientRequest.toObject(lenientRequest.decode(bytes), { longs: String });
   return {
     resourceSpans: (request.resourceSpans ?? []).map(({ resource, scopeSpans, schemaUrl }) => ({
       ...(resource === undefined ? {} : { resource: attributed(resource) }),
@@ -93,7 +90,7 @@ export function decodeWithProtobufjs(bytes: Uint8Array): TracesData {
 
 /** A Span message body as protobufjs decodes it, in the shape of `decodeSpan`. */
 export function decodeSpanWithProtobufjs(body: Uint8Array): SpanData {
-  return toSpan(lenientSpan.toObject(lenientSpan.decode(body), { longs: String }) as ProtoSpan);
+  return toSpan(lenientSpan.toObject(lenientSpan.decode(body), { longs: String }));
 }
 
 function toSpan(span: ProtoSpan): SpanData {
@@ -161,10 +158,24 @@ function toValue(value: ProtoValue | undefined): AttributeValue {
   return null;
 }
 
+/** Makes every string in the type and the types within a `bytes`. */
+function lettersAsBytes(type: protobuf.Type, done = new Set<protobuf.Type>()): protobuf.Type {
+  if (done.has(type)) return type;
+  done.add(type);
+  for (const field of type.fieldsArray) {
+    field.resolve();
+    if (field.type === "string") field.type = "bytes";
+    else if (field.resolvedType instanceof protobuf.Type) lettersAsBytes(field.resolvedType, done);
+  }
+  return type;
+}
+
 /** Leaves out what has proto3's default. */
-function present<T extends Record<string, string | number | undefined>>(fields: T): Partial<T> {
-  const entries = Object.entries(fields).filter(([, value]) => value !== undefined && value !== "" && value !== 0);
-  return Object.fromEntries(entries) as Partial<T>;
+function present<T extends object>(fields: T): T {
+  for (const [key, value] of Object.entries(fields)) {
+    if (value === undefined || value === "" || value === 0) Reflect.deleteProperty(fields, key);
+  }
+  return fields;
 }
 
 function text(letters: Letters | undefined): string {

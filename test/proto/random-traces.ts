@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 // Requests as hostile or merely unusual producers write them, byte by byte: fields in any order, unknown fields and
 // groups anywhere, lengths and tags padded. All of it is valid protobuf and valid OTLP; tests break it afterwards.

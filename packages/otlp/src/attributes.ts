@@ -68,7 +68,11 @@ export function parseAnyValue(bytes: Uint8Array, start: number, end: number, slo
   if (length >= 2) {
     const tag = bytes[start]!;
     const next = bytes[start + 1]!;
-    if (tag === 0x0a ? next === length - 2 && length < 0x82 : (tag === 0x10 || tag === 0x18) && next < 0x80 && length === 2) {
+    if (
+      tag === 0x0a
+        ? next === length - 2 && length < 0x82
+        : (tag === 0x10 || tag === 0x18) && next < 0x80 && length === 2
+    ) {
       slot.kind = tag >>> 3;
       slot.valueStart = tag === 0x0a ? start + 2 : start + 1;
       slot.valueEnd = end;

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decodeWithProtobufjs, proto } from "../../../test/proto/load.ts";
 import { concat, request } from "../../../test/proto/random-traces.ts";
@@ -36,6 +36,10 @@ const span: SpanData = {
 function roundTrip(value: AttributeValue): AttributeValue | undefined {
   const body = encodeSpan({ ...span, attributes: { value } });
   return decodeSpan(body, 0, body.length).attributes?.["value"];
+}
+
+function numbers(of: SpanFields): [string, unknown][] {
+  return Object.entries(of).filter(([, value]) => typeof value === "number");
 }
 
 function codeOf(run: () => unknown): string {
@@ -114,14 +118,13 @@ describe("encode and decode", () => {
     expect(roundTrip(5n)).toBe(5);
     expect(roundTrip("\ud800x")).toBe("\ufffdx");
     expect(roundTrip(new DoubleValue(0.5))).toBe(0.5);
-    expect(`${new DoubleValue(3)} ${JSON.stringify({ d: new DoubleValue(3) })}`).toBe('3 {"d":3}');
+    expect([new DoubleValue(3).toString(), JSON.stringify({ d: new DoubleValue(3) })]).toEqual(["3", '{"d":3}']);
   });
 
   test("keys that mean something to JavaScript are keys like others", () => {
-    const attributes = JSON.parse('{"__proto__":"a","constructor":"b","toString":{"__proto__":1}}') as Record<
-      string,
-      AttributeValue
-    >;
+    const attributes: Record<string, AttributeValue> = JSON.parse(
+      '{"__proto__":"a","constructor":"b","toString":{"__proto__":1}}',
+    );
     const body = encodeSpan({ ...span, attributes });
     const found = decodeSpan(body, 0, body.length).attributes!;
     expect(Object.entries(found)).toEqual(Object.entries(attributes));
@@ -169,7 +172,9 @@ describe("encode and decode", () => {
 
   test("responses", () => {
     expect(encodePartialSuccess(0, "")).toHaveLength(0);
-    expect(proto.response.toObject(proto.response.decode(encodePartialSuccess(3, "bad ids")), { longs: Number })).toEqual({
+    expect(
+      proto.response.toObject(proto.response.decode(encodePartialSuccess(3, "bad ids")), { longs: Number }),
+    ).toEqual({
       partialSuccess: { rejectedSpans: 3, errorMessage: "bad ids" },
     });
     expect(proto.response.toObject(proto.response.decode(encodePartialSuccess(0, "ü".repeat(200))))).toEqual({
@@ -231,10 +236,8 @@ describe("readers", () => {
     readSpan(bare, 0, bare.length, fields);
     const fresh = new SpanFields();
     readSpan(bare, 0, bare.length, fresh);
-    for (const [key, value] of Object.entries(fresh)) {
-      if (typeof value === "number") expect(fields[key as keyof SpanFields], key).toBe(value);
-    }
-    expect([fields.attributes.count, fields.eventCount, fields.linkCount, fields.startTime]).toEqual([0, 0, 0, 0n]);
+    expect(numbers(fields)).toEqual(numbers(fresh));
+    expect([fields.attributes.count, fields.startTime]).toEqual([0, 0n]);
     const scope = new ScopeFields();
     readScope(bytes, index.scopeStart[0]!, index.scopeEnd[0]!, scope);
     readScope(bytes, 0, 0, scope);

@@ -94,7 +94,8 @@ export class JsonReader {
     const content = decoder.decode(this.#bytes.subarray(this.#contentStart, this.#contentEnd));
     if (!content.includes("\\")) return content;
     try {
-      return JSON.parse(`"${content}"`) as string;
+      const value: string = JSON.parse(`"${content}"`);
+      return value;
     } catch (error) {
       return this.fail("invalid escape in a string", error);
     }

@@ -2,7 +2,10 @@
 
 /** `tag` is the protobuf tag as a number: field << 3 | wire type. All but that of Span.flags take one byte. */
 export type JsonField =
-  | { readonly type: "string" | "hex" | "base64" | "bool" | "int64" | "enum" | "uint32" | "double"; readonly tag: number }
+  | {
+      readonly type: "string" | "hex" | "base64" | "bool" | "int64" | "enum" | "uint32" | "double";
+      readonly tag: number;
+    }
   | { readonly type: "fixed64" | "fixed32"; readonly tag: number }
   | { readonly type: "message" | "list"; readonly tag: number; readonly of: JsonMessage };
 

@@ -1,4 +1,11 @@
-import { type AttributeList, AttributeSlot, MAX_VALUE_DEPTH, ValueKind, parseAnyValue, parseKeyValue } from "./attributes.ts";
+import {
+  type AttributeList,
+  AttributeSlot,
+  MAX_VALUE_DEPTH,
+  ValueKind,
+  parseAnyValue,
+  parseKeyValue,
+} from "./attributes.ts";
 import { FieldCursor } from "./cursor.ts";
 import { TOO_DEEP, failure } from "./errors.ts";
 import { ARRAY_VALUE, KEY_VALUE_LIST } from "./shapes.ts";

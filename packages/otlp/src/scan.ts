@@ -67,7 +67,14 @@ function scanResourceSpans(bytes: Uint8Array, view: DataView, start: number, end
   if (broken || cursor.repeated) into.markMalformed(firstSpan);
 }
 
-function scanScopeSpans(bytes: Uint8Array, view: DataView, start: number, end: number, resource: number, into: SpanIndex): void {
+function scanScopeSpans(
+  bytes: Uint8Array,
+  view: DataView,
+  start: number,
+  end: number,
+  resource: number,
+  into: SpanIndex,
+): void {
   const firstSpan = into.count;
   const row = into.addScope();
   if (row === MAX_SPANS) throw tooMany("ScopeSpans", start);
