@@ -42,13 +42,17 @@ function reportIssue(source: Source, issue: Issue, before: Path, schema: z.ZodTy
     }
     case "invalid_value": {
       const values = issue.values.map(String);
+      if (issue.input === undefined) {
+        reportMissing(source, path, `; it is one of ${values.join(", ")}`);
+        return;
+      }
       const help = typeof issue.input === "string" ? suggest(issue.input, values) : "";
       source.report("INVALID_VALUE", path, `${show(issue.input)} is not one of ${values.join(", ")}${help}`);
       return;
     }
     case "invalid_type":
       if (issue.input === undefined) {
-        source.reportKey("MISSING_KEY", path, `the key ${JSON.stringify(path.at(-1) ?? "")} is missing`);
+        reportMissing(source, path, "");
       } else {
         source.report("INVALID_VALUE", path, `has to be ${article(issue.expected)}, got ${show(issue.input)}`);
       }
@@ -56,6 +60,10 @@ function reportIssue(source: Source, issue: Issue, before: Path, schema: z.ZodTy
     default:
       source.report("INVALID_VALUE", path, `${issue.message}, got ${show(issue.input)}`);
   }
+}
+
+function reportMissing(source: Source, path: Path, help: string): void {
+  source.reportKey("MISSING_KEY", path, `the key ${JSON.stringify(path.at(-1) ?? "")} is missing${help}`);
 }
 
 function isTypeFault(issue: Issue): boolean {

@@ -73,7 +73,7 @@ function readAs(kind: ResourceKind, id: string): Reading {
     case "file":
       return readFile(id);
     case "tool":
-      return reading(kind, "", withoutPrefix(id, "tool:"));
+      return reading(kind, "", id.startsWith("tool:") ? decodeName(id.slice("tool:".length)) : id);
     case "process":
       return readProcess(id);
     case "socket":
@@ -150,6 +150,15 @@ function readFile(id: string): Reading {
     throw new TargetError(`the file target ${describe(id)} is not an absolute file URL`);
   }
   return reading("file", "file", resolvePath(id));
+}
+
+/** A name's percent-encoding hides no structure, so all of it is undone. */
+function decodeName(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function readProcess(id: string): Reading {
