@@ -7,7 +7,7 @@ import { nowMicros } from "./clock.ts";
 import type { Unattributed } from "./config.ts";
 import type { Defaults } from "./defaults.ts";
 import { AuditPolicyDeniedError } from "./errors.ts";
-import { type Actor, currentActor, isQuiet } from "./identity.ts";
+import { type Actor, currentActor, isQuiet, mayRecord } from "./identity.ts";
 import { newRecordId } from "./ids.ts";
 import { type AuditRecord, RecordEncoder } from "./record-encoder.ts";
 import { type ActiveSpan, activeSpan } from "./trace-context.ts";
@@ -55,6 +55,7 @@ export class Core implements AuditCore {
   readonly #ignoresNobody: boolean;
   #recorded = new Map<string, number>();
   #ignored = new Map<string, number>();
+  #unattributed = 0;
   #lost = 0;
   #spoolFailedAt = Number.NEGATIVE_INFINITY;
   #faults = 0;
@@ -65,9 +66,9 @@ export class Core implements AuditCore {
   }
 
   observes(): boolean {
-    if (isQuiet()) return false;
-    if (!this.#ignoresNobody || currentActor() !== undefined) return true;
-    this.count(UNATTRIBUTED_RULE);
+    if (mayRecord(!this.#ignoresNobody)) return true;
+    // Of what is ignored because nobody did it, a number is kept, and not even a map entry touched.
+    if (this.#ignoresNobody && !isQuiet()) this.#unattributed++;
     return false;
   }
 
@@ -92,23 +93,25 @@ export class Core implements AuditCore {
 
   /** Hands out the counts and starts them again. */
   takeCounts(): Counts {
+    if (this.#unattributed > 0) this.#ignored.set(UNATTRIBUTED_RULE, this.#unattributed);
     const counts = { recorded: this.#recorded, ignored: this.#ignored, lost: this.#lost };
     this.#recorded = new Map();
     this.#ignored = new Map();
+    this.#unattributed = 0;
     this.#lost = 0;
     return counts;
   }
 
   /** Whether anything happened since the counts were taken. */
   get hasCounts(): boolean {
-    return this.#recorded.size > 0 || this.#ignored.size > 0 || this.#lost > 0;
+    return this.#recorded.size > 0 || this.#ignored.size > 0 || this.#unattributed > 0 || this.#lost > 0;
   }
 
   #begin(action: ObservedAction): Operation | undefined {
     if (isQuiet()) return undefined;
     const actor = currentActor();
     if (actor === undefined && this.#ignoresNobody) {
-      this.count(UNATTRIBUTED_RULE);
+      this.#unattributed++;
       return undefined;
     }
     const verdict = this.#judge(action, actor);

@@ -83,6 +83,16 @@ export function currentActor(): Actor | undefined {
   return storage.getStore()?.actor ?? ambient;
 }
 
+/**
+ * Whether there is anybody whose actions here may be recorded.
+ * @param nobody the answer outside every identity
+ */
+export function mayRecord(nobody: boolean): boolean {
+  const scope = storage.getStore();
+  if (scope === undefined) return nobody || ambient !== undefined;
+  return !scope.quiet && (nobody || scope.actor !== undefined || ambient !== undefined);
+}
+
 /** Whether what happens now is part of something recorded, or our own traffic. */
 export function isQuiet(): boolean {
   return storage.getStore()?.quiet === true;
