@@ -163,6 +163,24 @@ describe("another thing is neither", () => {
   });
 });
 
+describe("belonging to nothing", () => {
+  const head = "policy: p\nmode: enforce\n";
+  const judged = (rule: string, otherwise: string, id: string): string =>
+    Policy.parse(`${head}default: ${otherwise}\n${RESOURCES}rules: [{ id: r, ${rule} }]`).evaluate(act(id)).decision;
+
+  it.each([
+    ["https://pay.internal/v1/payouts", "allow", "deny", "deny", "allow"],
+    ["https://elsewhere.example/x", "deny", "allow", "allow", "deny"],
+    // In doubt neither is allowed.
+    ["https://pay.internal/V1/payouts", "deny", "deny", "deny", "deny"],
+  ])("%s", (id, denyNone, allowNone, denySome, allowSome) => {
+    expect(judged("deny: { resource: none }", "allow", id)).toBe(denyNone);
+    expect(judged("allow: { resource: none }", "deny", id)).toBe(allowNone);
+    expect(judged("deny: { resource: { not: none } }", "allow", id)).toBe(denySome);
+    expect(judged("allow: { resource: { not: none } }", "deny", id)).toBe(allowSome);
+  });
+});
+
 describe("laws of the readings", () => {
   const piece = fc.constantFrom(
     "v1",
