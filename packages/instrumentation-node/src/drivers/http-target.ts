@@ -12,6 +12,7 @@ import {
 } from "@otel-audit/semantic-conventions";
 
 import type { ObservedAction, Target } from "../audit.ts";
+import { isFunction, property } from "../unknown.ts";
 
 /** Where a request goes and what it asks for, as the client library was told. */
 export interface HttpDestination {
@@ -102,15 +103,16 @@ function origin({ scheme, host, port, socketPath }: HttpDestination): Origin {
 
 function requestIds(method: string, path: string, server: Origin): [string, ...string[]] {
   if (method === "CONNECT") {
-    const tunnel = parse(`https://${path}`);
-    return tunnel === undefined ? [`${server.id}/`] : [`${tunnel.protocol}//${canonicalAuthority(tunnel)}/`, `${server.id}/`];
+    const tunnel = parse(`${path.endsWith(":80") ? "http" : "https"}://${path}`);
+    return tunnel === undefined
+      ? [`${server.id}/`]
+      : [`${tunnel.protocol}//${canonicalAuthority(tunnel)}/`, `${server.id}/`];
   }
   if (ABSOLUTE.test(path)) {
     const url = parse(path);
     if (url !== undefined) {
-      const id = `${url.protocol}//${canonicalAuthority(url)}${canonicalPath(path.slice(path.indexOf("/", 8) >>> 0))}`;
-      const own = `${server.id}${canonicalPath("/")}`;
-      return id.startsWith(`${server.id}/`) ? [id] : [id, own];
+      const id = `${url.protocol}//${canonicalAuthority(url)}${canonicalPath(url.pathname)}`;
+      return id.startsWith(`${server.id}/`) ? [id] : [id, `${server.id}/`];
     }
   }
   return [server.id + canonicalPath(path)];
@@ -181,6 +183,24 @@ function encodeComponent(text: string): string {
   return encodeURIComponent(Buffer.from(text).toString());
 }
 
+/** URL.parse, which Node 20 has not. */
 function parse(url: string): URL | undefined {
-  return URL.parse(url) ?? undefined;
+  try {
+    return new URL(url);
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a client library makes of an option that is to be a text. Empty for nothing, and for what refuses. Never throws. */
+export function textOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (value === undefined || value === null) return "";
+  try {
+    const toString = property(value, "toString");
+    const text: unknown = isFunction(toString) ? Reflect.apply(toString, value, []) : undefined;
+    return typeof text === "string" ? text : "";
+  } catch {
+    return "";
+  }
 }

@@ -1,5 +1,8 @@
 import type { Driver } from "../driver.ts";
 import { fsDriver } from "./fs/driver.ts";
+import { httpDriver } from "./http.ts";
+import { pgDriver } from "./pg.ts";
+import { undiciDriver } from "./undici.ts";
 
 /** Every driver, in the order of the start line. */
-export const drivers: readonly Driver[] = [fsDriver];
+export const drivers: readonly Driver[] = [fsDriver, httpDriver, undiciDriver, pgDriver];
