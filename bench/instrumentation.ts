@@ -165,7 +165,7 @@ function startOfficial(): void {
     new (require("@opentelemetry/instrumentation-undici").UndiciInstrumentation)(),
     new (require("@opentelemetry/instrumentation-pg").PgInstrumentation)(),
   ];
-  const provider = new TracerProvider({ spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())] });
+  const provider = new TracerProvider({ spanProcessors: [new BatchSpanProcessor({ exporter: new OTLPTraceExporter() })] });
   api.context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   api.trace.setGlobalTracerProvider(provider);
   registerInstrumentations({ instrumentations, tracerProvider: provider });

@@ -2,7 +2,7 @@ import { createRequire, Module } from "node:module";
 import { readFileSync } from "node:fs";
 import { sep } from "node:path";
 
-import { quietly } from "./audit.ts";
+import { ownWork } from "./own-work.ts";
 import { replace } from "./patch.ts";
 import { property } from "./unknown.ts";
 
@@ -152,7 +152,7 @@ function call(registered: Iterable<PackageHook>, name: string, directory: string
 
 function packageVersion(directory: string): string | undefined {
   try {
-    const text = quietly(() => readFileSync(`${directory}${sep}package.json`, "utf8"));
+    const text = ownWork(() => readFileSync(`${directory}${sep}package.json`, "utf8"));
     const version = property(JSON.parse(text), "version");
     return typeof version === "string" ? version : undefined;
   } catch {

@@ -87,7 +87,11 @@ test("a failure, the application's span as parent, several targets, nobody as ac
       { type: "database.table", id: "postgresql://db/app/public.b", access: "read" },
       { type: "database.table", id: "postgresql://db/app/public.b", access: "read" },
     ],
-    parent: { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", traceState: { serialize: () => "a=b" } },
+    parent: {
+      traceId: "0af7651916cd43dd8448eb211c80319c",
+      spanId: "b7ad6b7169203331",
+      traceState: { serialize: () => "a=b" },
+    },
   });
   expect(span).toMatchObject({
     name: "SELECT app",
@@ -121,17 +125,22 @@ test("each verdict and actor is encoded as itself, however many came before", ()
 
 test("any text and size comes through as well formed OTLP, targets bounded", () => {
   fc.assert(
-    fc.property(fc.string({ unit: "binary", maxLength: 6000 }), fc.string({ unit: "binary" }), fc.string(), (id, value, key) => {
-      const { attributes } = roundTrip({
-        ...BASE,
-        errorType: value,
-        targets: [{ type: "file", id }],
-        attributes: { [`x.${key}`]: value, number: 7, list: [value] },
-      });
-      expect(Buffer.byteLength(String(attributes?.["audit.target.id"]))).toBeLessThanOrEqual(MAX_TARGET_ID);
-      expect(attributes?.[`x.${key}`]).toBe(Buffer.from(value).toString());
-      expect(attributes?.["number"]).toBe(7);
-    }),
+    fc.property(
+      fc.string({ unit: "binary", maxLength: 6000 }),
+      fc.string({ unit: "binary" }),
+      fc.string(),
+      (id, value, key) => {
+        const { attributes } = roundTrip({
+          ...BASE,
+          errorType: value,
+          targets: [{ type: "file", id }],
+          attributes: { [`x.${key}`]: value, number: 7, list: [value] },
+        });
+        expect(Buffer.byteLength(String(attributes?.["audit.target.id"]))).toBeLessThanOrEqual(MAX_TARGET_ID);
+        expect(attributes?.[`x.${key}`]).toBe(Buffer.from(value).toString());
+        expect(attributes?.["number"]).toBe(7);
+      },
+    ),
   );
 });
 

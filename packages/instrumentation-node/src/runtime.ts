@@ -2,7 +2,7 @@ import { writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { isMainThread } from "node:worker_threads";
 
-import { connect, quietly } from "./audit.ts";
+import { connect } from "./audit.ts";
 import type { AuditConfig } from "./config.ts";
 import { ControlRecords } from "./control-records.ts";
 import { Core } from "./core.ts";
@@ -12,6 +12,7 @@ import type { Driver, Installed } from "./driver.ts";
 import { type Gate, loadGate } from "./gate.ts";
 import { asOurselves, setAmbientActor } from "./identity.ts";
 import { onHookError } from "./module-hook.ts";
+import { ownWork } from "./own-work.ts";
 import { thisOwner } from "./spool/owner.ts";
 import { Shipper } from "./spool/shipper.ts";
 import { Spool } from "./spool/spool.ts";
@@ -40,7 +41,7 @@ export class AuditRuntime {
   /** @throws InstrumentationError SPOOL if there is nowhere to write records to: nothing is patched then. */
   constructor(config: AuditConfig, drivers: readonly Driver[]) {
     this.config = config;
-    this.gate = loadGate(config.policyFile, config.mode);
+    this.gate = ownWork(() => loadGate(config.policyFile, config.mode));
     const resource = {
       ...config.resource,
       "process.pid": process.pid,
@@ -48,11 +49,8 @@ export class AuditRuntime {
       "process.runtime.version": process.versions.node,
       "host.name": hostname(),
     };
-    this.#spool = new Spool(
-      config.spoolDir,
-      thisOwner(resource, { name: SCOPE_NAME, version: VERSION }),
-      config.spoolMaxBytes,
-    );
+    const owner = thisOwner(resource, { name: SCOPE_NAME, version: VERSION });
+    this.#spool = ownWork(() => new Spool(config.spoolDir, owner, config.spoolMaxBytes));
     this.#shipper = new Shipper(this.#spool, config, say);
     const core = new Core({
       policy: this.gate.policy,
@@ -122,17 +120,17 @@ export class AuditRuntime {
     this.#shipper.stop();
     process.off("beforeExit", this.#onBeforeExit);
     process.off("exit", this.#onExit);
-    quietly(() => this.#spool.close());
+    ownWork(() => this.#spool.close());
   }
 
   #startTimers(): void {
     asOurselves(() => {
       const leftovers = (): void => {
-        const claimed = quietly(() => this.#spool.claimLeftovers());
+        const claimed = ownWork(() => this.#spool.claimLeftovers());
         if (claimed > 0) this.#shipper.wake();
       };
       const housekeeping = (): void => {
-        quietly(() => this.#spool.touch());
+        ownWork(() => this.#spool.touch());
         leftovers();
       };
       this.#timers.push(
@@ -147,7 +145,7 @@ export class AuditRuntime {
   #beforeExit(): void {
     if (this.#exitFlush !== undefined) return;
     this.#records.summary();
-    attempt(() => quietly(() => this.#spool.claimLeftovers()));
+    attempt(() => ownWork(() => this.#spool.claimLeftovers()));
     if (this.#spool.isEmpty) return;
     this.#exitFlush = this.flush();
   }
@@ -155,14 +153,14 @@ export class AuditRuntime {
   /** No more turns of the event loop: what is written now waits in the spool for the next process. */
   #exit(): void {
     this.#records.summary();
-    attempt(() => quietly(() => this.#spool.close()));
+    attempt(() => ownWork(() => this.#spool.close()));
   }
 }
 
 /** One line for people on stderr. Synchronous, because the process may be about to end. */
 export function say(message: string): void {
   try {
-    quietly(() => writeSync(2, `otel-audit: ${message}\n`));
+    ownWork(() => writeSync(2, `otel-audit: ${message}\n`));
   } catch {
     // Nobody listens. Records do not depend on it.
   }

@@ -2,7 +2,7 @@ import { readFramesSync } from "@otel-audit/ledger";
 import { frameSpans } from "@otel-audit/otlp";
 
 import { asOurselves } from "../identity.ts";
-import { quietly } from "../audit.ts";
+import { ownWork } from "../own-work.ts";
 import { property } from "../unknown.ts";
 import type { Spool, SpoolFile } from "./spool.ts";
 import { type Answer, post } from "./transport.ts";
@@ -98,7 +98,7 @@ export class Shipper {
 
   async #shipAll(): Promise<boolean> {
     try {
-      quietly(() => this.#spool.rotate());
+      ownWork(() => this.#spool.rotate());
       for (let file = this.#spool.closedFiles()[0]; file !== undefined; file = this.#spool.closedFiles()[0]) {
         await this.#ship(file);
       }
@@ -116,12 +116,12 @@ export class Shipper {
 
   async #ship(file: SpoolFile): Promise<void> {
     if (!this.#verified) await this.#verify();
-    const { payloads, damage } = quietly(() => readFramesSync(file.path));
+    const { payloads, damage } = ownWork(() => readFramesSync(file.path));
     const lost = damage.filter((part) => part.kind === "damaged");
     if (lost.length > 0) this.#say(`a spool file is damaged in ${lost.length} places; what is intact is sent`);
     let refused = false;
     for (const batch of batches(payloads)) refused = (await this.#send(file, batch)) || refused;
-    quietly(() => {
+    ownWork(() => {
       if (refused) this.#say(`the collector refused records; they are kept in ${this.#spool.quarantine(file)}`);
       else this.#spool.remove(file);
     });

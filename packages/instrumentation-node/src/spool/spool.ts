@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { FrameWriter } from "@otel-audit/ledger";
 
 import { InstrumentationError } from "../errors.ts";
+import { ownWork } from "../own-work.ts";
 import { createFolder, mayBeAlive, type Owner, readOwner, touchOwner } from "./owner.ts";
 
 /** A closed file of records, to be sent and then removed. */
@@ -67,7 +68,7 @@ export class Spool {
   /** Writes one record. @throws what the file system throws; an Error when the spool is full. */
   append(record: Uint8Array): void {
     if (this.bytes + record.length > this.#maxBytes) throw new Error(`the spool is full (${this.#maxBytes} bytes)`);
-    const writer = (this.#writer ??= FrameWriter.createSync(join(this.folder, this.#nextName())));
+    const writer = (this.#writer ??= ownWork(() => FrameWriter.createSync(join(this.folder, this.#nextName()))));
     try {
       writer.appendSync(record);
     } catch (error) {
