@@ -15,8 +15,8 @@ import protobuf from "protobufjs";
 // that decodes does first. Both look at the same bytes in the same process, in turns.
 
 const SPANS = 512;
-const ROUNDS = 9;
-const ROUND_MS = 250;
+const ROUNDS = 31;
+const ROUND_MS = 60;
 
 function span(number: number): SpanData {
   const audit = number % 5 === 0;

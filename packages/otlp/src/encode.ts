@@ -211,15 +211,19 @@ function writeTime(writer: ByteWriter, tag: number, name: string, value: bigint)
 }
 
 function writeId(writer: ByteWriter, tag: number, name: string, digits: string, length: number): void {
-  let ok = digits.length === length * 2;
   writer.byte(tag);
   writer.byte(length);
   writer.need(length);
-  for (let i = 0; ok && i < length; i++) {
+  const { bytes, length: at } = writer;
+  // -1 where there is no digit: one is enough to make the whole negative.
+  let invalid = digits.length === length * 2 ? 0 : -1;
+  for (let i = 0; i < length; i++) {
     const high = hexDigit(digits.charCodeAt(i * 2));
     const low = hexDigit(digits.charCodeAt(i * 2 + 1));
-    ok = high >= 0 && low >= 0;
-    writer.bytes[writer.length++] = (high << 4) | low;
+    invalid |= high | low;
+    bytes[at + i] = (high << 4) | low;
   }
-  if (!ok) throw new OtlpError("INVALID_FIELD", `${name}: "${digits}" is not ${length * 2} hexadecimal digits`, 0);
+  writer.length = at + length;
+  if (invalid < 0)
+    throw new OtlpError("INVALID_FIELD", `${name}: "${digits}" is not ${length * 2} hexadecimal digits`, 0);
 }

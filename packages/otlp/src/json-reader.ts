@@ -15,6 +15,32 @@ const COLON = 0x3a;
 
 export type JsonKind = "object" | "array" | "string" | "number" | "true" | "false" | "null";
 
+/** Finds known keys by their bytes: in OTLP/JSON most strings are keys, and making each anew takes most of the time. */
+export class KeyTable {
+  readonly #buckets: { readonly key: string; readonly bytes: Uint8Array }[][] = Array.from({ length: 256 }, () => []);
+
+  constructor(keys: Iterable<string>) {
+    for (const key of keys) {
+      const bytes = Buffer.from(key, "latin1");
+      this.#bucket(bytes, 0, bytes.length).push({ key, bytes });
+    }
+  }
+
+  find(bytes: Uint8Array, start: number, end: number): string | undefined {
+    if (start === end) return undefined;
+    next: for (const known of this.#bucket(bytes, start, end)) {
+      if (known.bytes.length !== end - start) continue;
+      for (let i = start; i < end; i++) if (bytes[i] !== known.bytes[i - start]) continue next;
+      return known.key;
+    }
+    return undefined;
+  }
+
+  #bucket(bytes: Uint8Array, start: number, end: number) {
+    return this.#buckets[((end - start) * 37 + bytes[start]! * 5 + bytes[end - 1]!) & 255]!;
+  }
+}
+
 /**
  * Reads JSON (RFC 8259) straight from bytes, without building values: numbers keep their digits (JSON.parse would round
  * nanosecond times), repeated keys are seen, depth is bounded.
@@ -31,7 +57,11 @@ export class JsonReader {
   /** Where the reader is, for messages: keys and array indices. The caller keeps it. */
   readonly path: (string | number)[] = [];
 
-  constructor(bytes: Uint8Array, maxDepth: number) {
+  readonly #keys: KeyTable;
+
+  /** @param keys the keys that are expected, to be found without making strings */
+  constructor(bytes: Uint8Array, maxDepth: number, keys: KeyTable) {
+    this.#keys = keys;
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#maxDepth = maxDepth;
     // A byte order mark is not JSON, but RFC 8259 lets a parser ignore it.
@@ -64,7 +94,7 @@ export class JsonReader {
     if (this.#peek() === CLOSE_BRACE) return this.#leave();
     for (;;) {
       if (this.#peek() !== QUOTE) this.fail("expected a key");
-      const key = this.string();
+      const key = this.#key();
       if (this.#peek() !== COLON) this.fail('expected ":"');
       this.#pos++;
       visit(key);
@@ -101,13 +131,22 @@ export class JsonReader {
     }
   }
 
+  #key(): string {
+    const before = this.#pos;
+    this.#scanString();
+    const known = this.#plain ? this.#keys.find(this.#bytes, this.#contentStart, this.#contentEnd) : undefined;
+    if (known !== undefined) return known;
+    this.#pos = before;
+    return this.string();
+  }
+
   /** Reads a string and writes its length and UTF-8. */
   stringTo(writer: ByteWriter): void {
     const before = this.#pos;
     this.#scanString();
     if (this.#plain) {
       writer.varint(this.#contentEnd - this.#contentStart);
-      writer.raw(this.#bytes.subarray(this.#contentStart, this.#contentEnd));
+      writer.copy(this.#bytes, this.#contentStart, this.#contentEnd);
     } else {
       this.#pos = before;
       writer.string(this.string());

@@ -108,3 +108,16 @@ const RESOURCE_SPANS = outer({
 
 /** ExportTraceServiceRequest. */
 export const REQUEST = outer({ resourceSpans: { type: "list", tag: 0x0a, of: RESOURCE_SPANS } });
+
+/** All keys of all messages. */
+export const KEYS: ReadonlySet<string> = keysOf(REQUEST, new Set(), new Set());
+
+function keysOf(message: JsonMessage, keys: Set<string>, done: Set<JsonMessage>): Set<string> {
+  if (done.has(message)) return keys;
+  done.add(message);
+  for (const [key, field] of message.fields) {
+    keys.add(key);
+    if (field.type === "message" || field.type === "list") keysOf(field.of, keys, done);
+  }
+  return keys;
+}

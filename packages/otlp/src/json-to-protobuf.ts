@@ -1,7 +1,7 @@
 import { MAX_VALUE_DEPTH } from "./attributes.ts";
 import { OtlpError } from "./errors.ts";
-import { JsonReader } from "./json-reader.ts";
-import { type JsonField, type JsonMessage, REQUEST } from "./json-shapes.ts";
+import { JsonReader, KeyTable } from "./json-reader.ts";
+import { type JsonField, type JsonMessage, KEYS, REQUEST } from "./json-shapes.ts";
 import { fromBase64, hexDigit } from "./text.ts";
 import { ByteWriter } from "./writer.ts";
 
@@ -15,6 +15,7 @@ export interface JsonLimits {
   maxDepth?: number | undefined;
 }
 
+const KNOWN_KEYS = new KeyTable(KEYS);
 const DEFAULT_MAX_BYTES = 64 * 1024 * 1024;
 const DEFAULT_MAX_DEPTH = 256;
 
@@ -40,7 +41,7 @@ export function jsonToProtobuf(json: Uint8Array, limits: JsonLimits = {}): Uint8
   if (json.length > maxBytes) {
     throw new OtlpError("INVALID_JSON", `JSON of ${json.length} bytes: maxBytes is ${maxBytes}`, 0);
   }
-  const reader = new JsonReader(json, limits.maxDepth ?? DEFAULT_MAX_DEPTH);
+  const reader = new JsonReader(json, limits.maxDepth ?? DEFAULT_MAX_DEPTH, KNOWN_KEYS);
   if (reader.kind() !== "object") reader.fail("expected an object");
   const transcoder = new Transcoder(reader, new ByteWriter(Math.max(1024, json.length >>> 1)));
   const bytes = transcoder.run();

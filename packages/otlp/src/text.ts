@@ -14,11 +14,14 @@ export function hex(bytes: Uint8Array, start: number, end: number): string {
   return digits;
 }
 
+const DIGITS = new Int8Array(256).map((_, code) => {
+  const digit = "0123456789abcdef".indexOf(String.fromCharCode(code).toLowerCase());
+  return code < 0x80 ? digit : -1;
+});
+
 /** The value of an ASCII hexadecimal digit of either case, or -1. */
 export function hexDigit(code: number): number {
-  if (code >= 0x30 && code <= 0x39) return code - 0x30;
-  const letter = code | 0x20;
-  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
+  return code < 256 ? DIGITS[code]! : -1;
 }
 
 export function base64(bytes: Uint8Array): string {

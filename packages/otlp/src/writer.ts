@@ -3,6 +3,10 @@ import { OtlpError } from "./errors.ts";
 const encoder = new TextEncoder();
 const SHORT = 48;
 
+const SLAB = 16 * 1024;
+let slab = new Uint8Array(SLAB);
+let slabUsed = 0;
+
 /**
  * Writes protobuf fields into a buffer that grows. A nested message is opened with `open` and closed with `close`,
  * which puts its length, in the shortest form, before it.
@@ -19,9 +23,19 @@ export class ByteWriter {
     this.length = 0;
   }
 
-  /** A copy of what was written. */
+  /** A copy of what was written. Short ones share memory, as Node's Buffers do: an allocation each would cost more than
+   * the encoding. */
   finish(): Uint8Array {
-    return this.bytes.slice(0, this.length);
+    const { length } = this;
+    if (length > SLAB / 8) return this.bytes.slice(0, length);
+    if (slabUsed + length > SLAB) {
+      slab = new Uint8Array(SLAB);
+      slabUsed = 0;
+    }
+    const copy = slab.subarray(slabUsed, slabUsed + length);
+    copy.set(this.bytes.subarray(0, length));
+    slabUsed += length;
+    return copy;
   }
 
   /** Makes sure that `count` more bytes fit. */
@@ -93,6 +107,18 @@ export class ByteWriter {
     this.need(source.length);
     this.bytes.set(source, this.length);
     this.length += source.length;
+  }
+
+  /** The bytes of `source` in [start, end). */
+  copy(source: Uint8Array, start: number, end: number): void {
+    if (end - start > SHORT) {
+      this.raw(source.subarray(start, end));
+      return;
+    }
+    this.need(end - start);
+    const { bytes, length } = this;
+    for (let i = start; i < end; i++) bytes[length + i - start] = source[i]!;
+    this.length = length + end - start;
   }
 
   /** Length and UTF-8 of a string; lone surrogates become U+FFFD. */
