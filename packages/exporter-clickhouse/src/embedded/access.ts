@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { IncomingMessage } from "node:http";
+import type { IncomingHttpHeaders } from "node:http";
 import { BlockList, isIP } from "node:net";
 import { exception } from "./exception.ts";
 import type { Role } from "./settings.ts";
@@ -19,6 +19,11 @@ export interface AccessRules {
   readonly hosts: readonly string[] | undefined;
 }
 
+/** What is looked at of a request. */
+export interface RequestWithHeaders {
+  readonly headers: IncomingHttpHeaders;
+}
+
 const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet("127.0.0.0", 8, "ipv4");
 LOOPBACK.addAddress("::1", "ipv6");
@@ -35,7 +40,7 @@ export function isLoopbackHost(host: string): boolean {
  * Refuses what a browser sends on behalf of a page from elsewhere: a host name that was made to point here (DNS
  * rebinding), or an origin that is not this server.
  */
-export function checkOrigin(request: IncomingMessage, rules: AccessRules): void {
+export function checkOrigin(request: RequestWithHeaders, rules: AccessRules): void {
   const header = request.headers.host ?? "";
   const host = /^(\[[0-9a-fA-F:.]+\]|[^:[\]/@\s]+)(?::\d{1,5})?$/.exec(header)?.[1]?.toLowerCase();
   const known = host !== undefined && (isLoopbackHost(host) || rules.hosts === undefined || rules.hosts.includes(host));
@@ -52,7 +57,7 @@ export function checkOrigin(request: IncomingMessage, rules: AccessRules): void 
  *
  * @throws ClickHouseError 194 without a needed password, 516 with a wrong one.
  */
-export function authenticate(request: IncomingMessage, search: URLSearchParams, rules: AccessRules): Role {
+export function authenticate(request: RequestWithHeaders, search: URLSearchParams, rules: AccessRules): Role {
   const { user, password } = credentials(request, search);
   if (user === WRITER_USER) {
     if (rules.writerPassword === undefined || !isEqual(password, rules.writerPassword)) throw failed(user);
@@ -77,7 +82,7 @@ function failed(user: string): Error {
   );
 }
 
-function credentials(request: IncomingMessage, search: URLSearchParams): { user: string; password: string } {
+function credentials(request: RequestWithHeaders, search: URLSearchParams): { user: string; password: string } {
   const { authorization } = request.headers;
   const user = request.headers["x-clickhouse-user"];
   const key = request.headers["x-clickhouse-key"];

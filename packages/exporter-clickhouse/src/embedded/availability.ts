@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 
 /** Whether the embedded engine can run here; when it cannot, `reason` says what to install or use instead. */
@@ -40,9 +41,10 @@ function unavailable(why: string): EmbeddedAvailability {
   };
 }
 
-/** Node's own report names the glibc it runs with; with musl there is none to name. */
+/** A musl loader may stand beside glibc; Node's own report says which of them this process runs with. */
 function isMusl(): boolean {
-  process.report.excludeNetwork = true;
+  const loader = `/lib/ld-musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`;
+  if (!existsSync(loader)) return false;
   const report: object = process.report.getReport();
   const header: unknown = "header" in report ? report.header : undefined;
   return typeof header === "object" && header !== null && !("glibcVersionRuntime" in header);

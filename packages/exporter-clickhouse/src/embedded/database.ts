@@ -3,9 +3,15 @@ import { join } from "node:path";
 import { buildCatalogue } from "./catalogue.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { loadChdb } from "./chdb.ts";
-import type { Chdb, Connection, QueryResult } from "./chdb.ts";
+import type { Chdb, Classification, Connection, QueryResult } from "./chdb.ts";
 import { exception } from "./exception.ts";
 import { stringLiteral } from "./sql-tokens.ts";
+
+/** The engine adds the whole of a statement to its exceptions, here with the client's own inside. */
+const SCOPE = /: In scope SELECT formatQuerySingleLine\([\s\S]*(\([A-Z0-9_]+\))$/;
+
+/** Who waits for whom when statements are looked at: a reader's never hold up the writer's, and neither of them a stop. */
+export type Lane = "reader" | "writer" | "stop";
 
 /** One statement for the engine. */
 export interface EngineStatement {
@@ -34,22 +40,21 @@ export class Database {
   readonly #chdb: Chdb;
   readonly #path: string;
   readonly #name: string;
-  /** Keeps the engine open between statements; looks at statements and stops them. */
-  readonly #control: Connection;
-  #controlTurn: Promise<unknown> = Promise.resolve();
+  /** They keep the engine open between statements, look at statements and stop them, one at a time each. */
+  readonly #lanes: Readonly<Record<Lane, ControlConnection>>;
 
   private constructor(parts: {
     chdb: Chdb;
     path: string;
     name: string;
-    control: Connection;
+    lanes: Record<Lane, ControlConnection>;
     version: string;
     catalogue: Catalogue;
   }) {
     this.#chdb = parts.chdb;
     this.#path = parts.path;
     this.#name = parts.name;
-    this.#control = parts.control;
+    this.#lanes = parts.lanes;
     this.version = parts.version;
     this.catalogue = parts.catalogue;
   }
@@ -75,11 +80,15 @@ export class Database {
     try {
       const rows = async (sql: string): Promise<string[][]> =>
         parseRows(await chdb.QueryAsyncConnection(control, sql, "TSVRaw"));
-      await chdb.QueryAsyncConnection(control, "SET max_query_size = 4194304, max_execution_time = 10", "Null");
       await checkGrants(rows);
       const catalogue = await readCatalogue(rows);
       const [[version = ""] = []] = await rows("SELECT version()");
-      return new Database({ chdb, path: folders.engine, name, control, version, catalogue });
+      const lanes = {
+        reader: await ControlConnection.open(chdb, chdb.CreateConnection(folders.engine, [])),
+        writer: await ControlConnection.open(chdb, chdb.CreateConnection(folders.engine, [])),
+        stop: await ControlConnection.open(chdb, control),
+      };
+      return new Database({ chdb, path: folders.engine, name, lanes, version, catalogue });
     } catch (error) {
       chdb.CloseConnection(control);
       throw error;
@@ -102,27 +111,30 @@ export class Database {
    *
    * @throws Error of the engine when it is not exactly one statement of the engine's grammar.
    */
-  async canonical(sql: string): Promise<string> {
-    const text = `SELECT formatQuerySingleLine(${stringLiteral(sql)})`;
-    const result = await this.#onControl(() => this.#chdb.QueryAsyncConnection(this.#control, text, "TSVRaw"));
-    return Buffer.from(result.bytes).toString("utf8").trimEnd();
+  async canonical(sql: string, lane: Lane): Promise<string> {
+    try {
+      const result = await this.#lanes[lane].query(`SELECT formatQuerySingleLine(${stringLiteral(sql)})`, "TSVRaw");
+      return Buffer.from(result.bytes).toString("utf8").trimEnd();
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new Error(message.replace(SCOPE, ". $1"), { cause: error });
+    }
   }
 
   /** Whether the engine's parser finds exactly one statement, and one that only reads. */
-  async readsOnly(sql: string): Promise<boolean> {
-    const found = await this.#onControl(() => this.#chdb.DurableClassifyAsync(this.#control, sql, this.#name));
+  async readsOnly(sql: string, lane: Lane): Promise<boolean> {
+    const found = await this.#lanes[lane].classify(sql, this.#name);
     return found.statementCount === 1 && found.queryClass === 0;
   }
 
   /** Stops a statement. The engine needs a moment; the statement's promise then rejects with 394. */
   async kill(tag: string): Promise<void> {
-    const sql = `KILL QUERY WHERE Settings['log_comment'] = ${stringLiteral(tag)} ASYNC`;
-    await this.#onControl(() => this.#chdb.QueryAsyncConnection(this.#control, sql, "Null"));
+    await this.#lanes.stop.query(`KILL QUERY WHERE Settings['log_comment'] = ${stringLiteral(tag)} ASYNC`, "Null");
   }
 
   /** Nothing may be running. */
   close(): void {
-    this.#chdb.CloseConnection(this.#control);
+    for (const lane of Object.values(this.#lanes)) lane.close();
   }
 
   #prelude(statement: EngineStatement): string {
@@ -133,11 +145,41 @@ export class Database {
     const set = values.map(([name, value]) => `${name} = ${stringLiteral(value)}`);
     return `USE ${this.#name}; SET ${set.join(", ")}`;
   }
+}
 
-  /** One connection runs one statement at a time. */
-  #onControl<T>(call: () => Promise<T>): Promise<T> {
-    const turn = this.#controlTurn.then(call, call);
-    this.#controlTurn = turn.catch(() => undefined);
+/** A connection that stays open. It runs one statement at a time. */
+class ControlConnection {
+  readonly #chdb: Chdb;
+  readonly #connection: Connection;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  private constructor(chdb: Chdb, connection: Connection) {
+    this.#chdb = chdb;
+    this.#connection = connection;
+  }
+
+  static async open(chdb: Chdb, connection: Connection): Promise<ControlConnection> {
+    const control = new ControlConnection(chdb, connection);
+    // Statements stand in here as literals, longer than they are by their escapes.
+    await control.query("SET max_query_size = 4194304, max_execution_time = 10", "Null");
+    return control;
+  }
+
+  query(sql: string, format: string): Promise<QueryResult> {
+    return this.#inTurn(() => this.#chdb.QueryAsyncConnection(this.#connection, sql, format));
+  }
+
+  classify(sql: string, database: string): Promise<Classification> {
+    return this.#inTurn(() => this.#chdb.DurableClassifyAsync(this.#connection, sql, database));
+  }
+
+  close(): void {
+    this.#chdb.CloseConnection(this.#connection);
+  }
+
+  #inTurn<T>(call: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(call, call);
+    this.#turn = turn.catch(() => undefined);
     return turn;
   }
 }

@@ -30,7 +30,7 @@ export type ExceptionName = keyof typeof EXCEPTIONS;
 /** Statuses of the exceptions that come out of the engine, as ClickHouse's own HTTP handler gives them. */
 const STATUS: ReadonlyMap<number, number> = new Map([
   ...Object.values(EXCEPTIONS).map(({ code, status }): [number, number] => [code, status]),
-  ...[6, 26, 27, 32, 33, 38, 41, 43, 53, 70, 72, 117, 130, 158, 307, 349, 396, 456, 457].map(
+  ...[6, 26, 27, 32, 33, 38, 41, 43, 53, 70, 72, 117, 130, 158, 167, 168, 306, 307, 349, 396, 456, 457].map(
     (code): [number, number] => [code, 400],
   ),
   ...[16, 46, 47, 50, 60, 115].map((code): [number, number] => [code, 404]),

@@ -101,7 +101,8 @@ function decode(request: IncomingMessage): Readable {
       `Content-Encoding ${JSON.stringify(encoding)}: gzip, deflate, br and zstd are understood`,
     );
   }
-  // An error on either side reaches whoever reads the decoder.
+  // An error before anybody reads waits in the stream for the reader; without a listener it would end the process.
+  decoder.on("error", () => undefined);
   request.once("error", (error) => decoder.destroy(error));
   request.once("aborted", () => decoder.destroy(new Error("aborted")));
   return request.pipe(decoder);

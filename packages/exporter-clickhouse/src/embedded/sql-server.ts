@@ -3,16 +3,18 @@ import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { authenticate, checkOrigin } from "./access.ts";
 import type { AccessRules } from "./access.ts";
+import type { QueryResult } from "./chdb.ts";
 import { exception, toException } from "./exception.ts";
+import { splitInsert } from "./insert-statement.ts";
 import type { EngineLimits } from "./limits.ts";
 import { frameNative } from "./native-frames.ts";
 import { RequestBody } from "./request-body.ts";
 import { contentType, sendException, sendResult, setSummary } from "./response.ts";
 import type { Role } from "./settings.ts";
-import { Statements } from "./statements.ts";
-import type { Statement } from "./statements.ts";
+import type { Statement, Statements } from "./statements.ts";
 
 const METHODS = ["GET", "HEAD", "POST"];
+const NOT_READ = { head: Buffer.alloc(0), complete: false };
 
 /** The engine behind the server, once it is open. */
 export interface OpenEngine {
@@ -111,45 +113,34 @@ export class SqlServer {
     role: Role,
     engine: OpenEngine,
   ): Promise<void> {
-    const body = new RequestBody(request, role === "writer" ? this.#limits.insertBytes : this.#limits.queryBytes);
-    const { head, complete } = await body.peek(this.#limits.queryBytes);
+    const writes = role === "writer" && request.method === "POST";
+    const body = new RequestBody(request, writes ? this.#limits.insertBytes : this.#limits.queryBytes);
     const inAddress = search.get("query") ?? "";
+    // An insert is known by its id before its body has come; otherwise the statement, or a part of it, is the body.
+    const known = writes && inAddress !== "" ? splitInsert(inAddress) : undefined;
+    const { head, complete } = known === undefined ? await body.peek(this.#limits.queryBytes) : NOT_READ;
     if (inAddress === "" && head.length === 0) {
       if (request.method === "POST") throw exception("SYNTAX_ERROR", "Empty query");
       return sendOk(response);
     }
-    const queryId = readQueryId(search);
-    response.setHeader("X-ClickHouse-Query-Id", queryId);
-    response.setHeader("X-ClickHouse-Server-Display-Name", "otel-audit");
-    response.setHeader("X-ClickHouse-Timezone", "UTC");
-    const leaving = new AbortController();
-    response.once("close", () => leaving.abort());
-    const statement = { role, queryId, search, signal: leaving.signal, defaultFormat: defaultFormat(request, search) };
-    // Without a query in the address the body begins with it; a byte is a character then, so that offsets agree.
-    const insert = Statements.split(inAddress === "" ? head.toString("latin1") : inAddress);
-    if (insert === undefined || role === "reader" || request.method !== "POST") {
-      if (!complete)
-        throw exception("QUERY_IS_TOO_LARGE", `Query is too large (${this.#limits.queryBytes} bytes at most)`);
-      const text = [inAddress, decodeText(head)].filter((part) => part !== "").join("\n");
-      await this.#read(request, response, { ...statement, text }, engine);
-      return;
+    const statement = begin(request, response, search, role);
+    if (known !== undefined) {
+      if (known.dataStart < inAddress.length) {
+        throw exception("INCORRECT_QUERY", "data behind FORMAT in the query parameter: send it as the body");
+      }
+      return sendInserted(response, engine.statements.insert({ ...statement, text: known.statement }, body, 0));
     }
-    const dataStart = inAddress === "" ? insert.dataStart : 0;
-    if (inAddress !== "" && insert.dataStart < inAddress.length) {
-      throw exception("INCORRECT_QUERY", "data behind FORMAT in the query parameter: send it as the body");
+    // A byte is a character here, so that offsets agree.
+    const inBody = writes && inAddress === "" ? splitInsert(head.toString("latin1")) : undefined;
+    if (inBody !== undefined) {
+      const text = decodeText(Buffer.from(inBody.statement, "latin1"));
+      return sendInserted(response, engine.statements.insert({ ...statement, text }, body, inBody.dataStart));
     }
-    const text = inAddress === "" ? decodeText(Buffer.from(insert.statement, "latin1")) : insert.statement;
-    const result = await engine.statements.insert({ ...statement, text }, body, dataStart);
-    const { rowsRead, bytesRead, elapsed } = result;
-    setSummary(response, {
-      readRows: rowsRead,
-      readBytes: bytesRead,
-      writtenRows: rowsRead,
-      writtenBytes: bytesRead,
-      elapsed,
-    });
-    response.setHeader("Content-Type", "text/plain; charset=UTF-8");
-    response.end();
+    if (!complete) {
+      throw exception("QUERY_IS_TOO_LARGE", `Query is too large (${this.#limits.queryBytes} bytes at most)`);
+    }
+    const text = [inAddress, decodeText(head)].filter((part) => part !== "").join("\n");
+    await this.#read(request, response, { ...statement, text }, engine);
   }
 
   async #read(
@@ -168,6 +159,30 @@ export class SqlServer {
     const compress = ["1", "true"].includes(statement.search.get("enable_http_compression") ?? "");
     await sendResult(request, response, bytes, compress);
   }
+}
+
+/** What a statement's request says about it, its text aside. */
+function begin(
+  request: IncomingMessage,
+  response: ServerResponse,
+  search: URLSearchParams,
+  role: Role,
+): Omit<Statement, "text"> {
+  const queryId = readQueryId(search);
+  response.setHeader("X-ClickHouse-Query-Id", queryId);
+  response.setHeader("X-ClickHouse-Server-Display-Name", "otel-audit");
+  response.setHeader("X-ClickHouse-Timezone", "UTC");
+  const leaving = new AbortController();
+  response.once("close", () => leaving.abort());
+  return { role, queryId, search, signal: leaving.signal, defaultFormat: defaultFormat(request, search) };
+}
+
+async function sendInserted(response: ServerResponse, inserting: Promise<QueryResult>): Promise<void> {
+  const { rowsRead, bytesRead, elapsed } = await inserting;
+  const written = { writtenRows: rowsRead, writtenBytes: bytesRead };
+  setSummary(response, { readRows: rowsRead, readBytes: bytesRead, ...written, elapsed });
+  response.setHeader("Content-Type", "text/plain; charset=UTF-8");
+  response.end();
 }
 
 function sendOk(response: ServerResponse): void {

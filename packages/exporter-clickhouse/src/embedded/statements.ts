@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { QueryResult } from "./chdb.ts";
 import type { Database, EngineFolders } from "./database.ts";
 import { exception } from "./exception.ts";
-import { readInsert, splitInsert } from "./insert-statement.ts";
+import { readInsert } from "./insert-statement.ts";
 import type { InsertStatement } from "./insert-statement.ts";
 import type { EngineLimits } from "./limits.ts";
 import { checkRead } from "./read-gate.ts";
@@ -64,19 +64,15 @@ export class Statements {
   /** @throws an exception of this server or the engine. */
   async read(statement: Statement): Promise<StatementResult> {
     const asked = readSettings(statement.search, "read");
-    const { sql, tokens } = await this.#judge(statement, asked);
-    const format = formatOf(tokens) ?? statement.defaultFormat;
     const settings = readingSettings(asked.settings, statement.role, this.#limits);
-    const run = (): Promise<QueryResult> =>
-      this.#database.run({
-        sql: this.#running.rewrite(sql, tokens),
-        format,
-        settings,
-        parameters: asked.parameters,
-        readOnly: true,
-        tag: statement.queryId,
-      });
-    return { result: await this.#inTurn(statement, "Select", () => this.#untilLeft(statement, run)), format };
+    return await this.#inTurn(statement, "Select", async () => {
+      const { sql, tokens } = await this.#judge(statement, asked);
+      const format = formatOf(tokens) ?? statement.defaultFormat;
+      const parameters = asked.parameters;
+      const text = this.#running.rewrite(sql, tokens);
+      const run = { sql: text, format, settings, parameters, readOnly: true, tag: statement.queryId };
+      return { result: await this.#untilLeft(statement, () => this.#database.run(run)), format };
+    });
   }
 
   /**
@@ -113,11 +109,6 @@ export class Statements {
     });
   }
 
-  /** Where the data of an INSERT begins in a text that may go on with it; undefined for other statements. */
-  static split(text: string): { statement: string; dataStart: number } | undefined {
-    return splitInsert(text);
-  }
-
   /** Refuses what comes, stops what reads, and waits for inserts under way. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -132,11 +123,11 @@ export class Statements {
 
   async #judge(statement: Statement, asked: RequestSettings): Promise<{ sql: string; tokens: Token[] }> {
     const text = checkText(statement.text, this.#limits.queryBytes);
-    const sql = await this.#database.canonical(text);
+    const sql = await this.#database.canonical(text, statement.role);
     const tables = statement.role === "writer" ? WRITERS_SYSTEM_TABLES : undefined;
     const tokens = checkRead({ sql, parameters: asked.parameters }, this.#database.catalogue, tables);
     // Two opinions from the engine itself: the text that is printed and looked at is the text that runs.
-    if (!(await this.#database.readsOnly(sql))) {
+    if (!(await this.#database.readsOnly(sql, statement.role))) {
       throw exception(
         "READONLY",
         "Cannot execute query in readonly mode: exactly one statement that only reads is allowed",
@@ -146,7 +137,7 @@ export class Statements {
   }
 
   async #readInsert(text: string): Promise<InsertStatement> {
-    const canonical = await this.#database.canonical(checkText(text, this.#limits.queryBytes));
+    const canonical = await this.#database.canonical(checkText(text, this.#limits.queryBytes), "writer");
     return readInsert(canonical, this.#name);
   }
 
