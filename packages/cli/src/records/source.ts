@@ -164,13 +164,16 @@ async function* lines(stream: AsyncIterable<unknown>): AsyncGenerator<string> {
   if (rest !== "") yield rest;
 }
 
-/** An error in the middle of an answer comes as text between the rows. */
-function parseRow(line: string): unknown {
+/** An error in the middle of an answer comes as text between the rows, and another server's answer as whatever it likes. */
+function parseRow(line: string): object {
+  let row: unknown;
   try {
-    return JSON.parse(line);
-  } catch (cause) {
-    throw new CliError("FAILED", `the answer broke off: ${line.slice(0, 500)}`, { cause });
+    row = JSON.parse(line);
+  } catch {
+    // What it says is in the error below.
   }
+  if (typeof row === "object" && row !== null) return row;
+  throw new CliError("FAILED", `the answer broke off: ${line.slice(0, 500)}`);
 }
 
 /** An address without what may be secret in it. */
