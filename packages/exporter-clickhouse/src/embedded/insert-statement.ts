@@ -1,5 +1,5 @@
 import { exception } from "./exception.ts";
-import { identifier, isSymbol, isWord, stringLiteral, tokenize } from "./sql-tokens.ts";
+import { identifier, isSymbol, isWord, scan, stringLiteral, tokenize } from "./sql-tokens.ts";
 import type { Token } from "./sql-tokens.ts";
 
 /** Where the text of an INSERT ends and its data begins, counted in characters. */
@@ -22,20 +22,16 @@ export interface InsertStatement {
  * @returns undefined when the text is not an INSERT with data.
  */
 export function splitInsert(text: string): InsertText | undefined {
-  // Data is not SQL: tokens are read one by one and never beyond FORMAT or VALUES.
-  const [first] = tokenize(text.slice(0, 4096), 1) ?? [];
-  if (!isWord(first, "INSERT")) return undefined;
-  for (let count = 8; ; count *= 2) {
-    const tokens = tokenize(text, count);
-    if (tokens === undefined) return undefined;
-    const keyword = tokens.findIndex((token) => isWord(token, "FORMAT") || isWord(token, "VALUES"));
-    const token = tokens[keyword];
-    if (token !== undefined && isWord(token, "VALUES"))
-      return { statement: text.slice(0, token.end), dataStart: token.end };
-    const name = keyword < 0 ? undefined : tokens[keyword + 1];
-    if (name !== undefined) return { statement: text.slice(0, name.end), dataStart: skipLine(text, name.end) };
-    if (tokens.length < count) return undefined;
+  let previous: Token | undefined;
+  // One token at a time: what follows the format's name is data and may look like anything.
+  for (const token of scan(text)) {
+    if (token === undefined || (previous === undefined && !isWord(token, "INSERT"))) return undefined;
+    if (isWord(token, "VALUES")) return { statement: text.slice(0, token.end), dataStart: token.end };
+    if (isWord(previous, "FORMAT"))
+      return { statement: text.slice(0, token.end), dataStart: skipLine(text, token.end) };
+    previous = token;
   }
+  return undefined;
 }
 
 /** Blanks up to and with the first line break belong to the statement; what follows is data, byte for byte. */

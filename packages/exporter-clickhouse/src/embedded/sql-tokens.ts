@@ -14,22 +14,26 @@ const SPACE = /(?:\s|--[^\n]*|#[ !][^\n]*|\/\*[\s\S]*?\*\/)+/y;
  * Splits SQL into tokens. It is used on the text that the engine's formatter printed, where quoting and escapes have one
  * form and comments are gone; on a client's own text only to find where the data of an INSERT begins.
  *
- * @param limit stop after this many tokens.
  * @returns undefined when a quote does not end.
  */
-export function tokenize(sql: string, limit = Number.POSITIVE_INFINITY): Token[] | undefined {
+export function tokenize(sql: string): Token[] | undefined {
   const tokens: Token[] = [];
-  let at = 0;
-  while (at < sql.length && tokens.length < limit) {
-    const space = match(SPACE, sql, at);
-    at += space.length;
-    if (at >= sql.length) break;
-    const token = readToken(sql, at);
+  for (const token of scan(sql)) {
     if (token === undefined) return undefined;
     tokens.push(token);
-    at = token.end;
   }
   return tokens;
+}
+
+/** The tokens one by one, nothing read ahead; undefined, as the last, for a quote that does not end. */
+export function* scan(sql: string): Generator<Token | undefined> {
+  let at = match(SPACE, sql, 0).length;
+  while (at < sql.length) {
+    const token = readToken(sql, at);
+    yield token;
+    if (token === undefined) return;
+    at = token.end + match(SPACE, sql, token.end).length;
+  }
 }
 
 function readToken(sql: string, start: number): Token | undefined {
