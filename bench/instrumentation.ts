@@ -22,8 +22,16 @@ interface Targets {
 type Call = () => unknown;
 
 /** How often a call is made in one round. */
-const CALLS = { readFileSync: 20_000, "readFile.promises": 4000, readFile: 4000, "http.get": 1500, fetch: 1500, pg: 4000 };
+const CALLS = {
+  readFileSync: 20_000,
+  "readFile.promises": 4000,
+  readFile: 4000,
+  "http.get": 1500,
+  fetch: 1500,
+  pg: 4000,
+};
 type Name = keyof typeof CALLS;
+const NAMES = ["readFileSync", "readFile.promises", "readFile", "http.get", "fetch", "pg"] as const satisfies Name[];
 const VARIANTS = ["bare", "ours", "ours, nobody", "official"] as const;
 type Variant = (typeof VARIANTS)[number];
 const ROUNDS = 7;
@@ -41,7 +49,7 @@ async function compare(wanted: readonly Name[]): Promise<void> {
   const postgres = await listen(net.createServer(speakPostgres));
   const targets: Targets = { file, url: `http://127.0.0.1:${api.port}/v1/x`, pgPort: postgres.port };
   console.log("added µs of a call (x: times the bare call)");
-  for (const name of wanted.length > 0 ? wanted : (Object.keys(CALLS) as Name[])) {
+  for (const name of wanted.length > 0 ? wanted : NAMES) {
     const best = new Map<Variant, number>();
     for (let repeat = 0; repeat < REPEATS; repeat++) {
       for (const variant of VARIANTS) {
@@ -81,10 +89,18 @@ rules:
 `;
 }
 
-async function run(name: Name, variant: Variant, targets: Targets, sinkPort: number, directory: string): Promise<number> {
+async function run(
+  name: Name,
+  variant: Variant,
+  targets: Targets,
+  sinkPort: number,
+  directory: string,
+): Promise<number> {
   const env: NodeJS.ProcessEnv = {
     ...process.env,
-    BENCH_TARGETS: JSON.stringify(targets),
+    BENCH_FILE: targets.file,
+    BENCH_URL: targets.url,
+    BENCH_PG_PORT: String(targets.pgPort),
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${sinkPort}`,
     OTEL_AUDIT_SPOOL_DIR: join(directory, "spool"),
   };
@@ -108,7 +124,7 @@ async function run(name: Name, variant: Variant, targets: Targets, sinkPort: num
 
 async function measure(name: Name, variant: Variant): Promise<void> {
   if (variant === "official") startOfficial();
-  const call = await calls[name](JSON.parse(process.env["BENCH_TARGETS"] ?? "{}") as Targets);
+  const call = await calls[name](targetsFrom(process.env));
   const rounds: number[] = [];
   for (let round = 0; round <= ROUNDS; round++) {
     const start = performance.now();
@@ -125,8 +141,15 @@ async function measure(name: Name, variant: Variant): Promise<void> {
   process.exit(0);
 }
 
+function targetsFrom(env: NodeJS.ProcessEnv): Targets {
+  return { file: env["BENCH_FILE"] ?? "", url: env["BENCH_URL"] ?? "", pgPort: Number(env["BENCH_PG_PORT"]) };
+}
+
 const calls: Readonly<Record<Name, (targets: Targets) => Promise<Call> | Call>> = {
-  readFileSync: ({ file }) => () => fs.readFileSync(file),
+  readFileSync:
+    ({ file }) =>
+    () =>
+      fs.readFileSync(file),
   "readFile.promises":
     ({ file }) =>
     () =>
@@ -144,8 +167,8 @@ const calls: Readonly<Record<Name, (targets: Targets) => Promise<Call> | Call>> 
     () =>
       fetch(url).then((response) => response.text()),
   pg: async ({ pgPort }) => {
-    const { Client } = createRequire(import.meta.url)("pg") as typeof import("pg");
-    const client = new Client({ host: "127.0.0.1", port: pgPort, user: "u", database: "app" });
+    const { default: pg } = await import("pg");
+    const client = new pg.Client({ host: "127.0.0.1", port: pgPort, user: "u", database: "app" });
     await client.connect();
     return () => client.query("SELECT a FROM public.orders WHERE id = 1");
   },
@@ -165,7 +188,9 @@ function startOfficial(): void {
     new (require("@opentelemetry/instrumentation-undici").UndiciInstrumentation)(),
     new (require("@opentelemetry/instrumentation-pg").PgInstrumentation)(),
   ];
-  const provider = new TracerProvider({ spanProcessors: [new BatchSpanProcessor({ exporter: new OTLPTraceExporter() })] });
+  const provider = new TracerProvider({
+    spanProcessors: [new BatchSpanProcessor({ exporter: new OTLPTraceExporter() })],
+  });
   api.context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   api.trace.setGlobalTracerProvider(provider);
   registerInstrumentations({ instrumentations, tracerProvider: provider });
@@ -185,17 +210,18 @@ async function listen<S extends net.Server>(server: S): Promise<{ server: S; por
   return { server, port: typeof address === "object" && address !== null ? address.port : 0 };
 }
 
+const message = (type: string, ...parts: Buffer[]): Buffer => {
+  const body = Buffer.concat(parts);
+  const head = Buffer.alloc(5);
+  head.write(type, "latin1");
+  head.writeInt32BE(body.length + 4, 1);
+  return Buffer.concat([head, body]);
+};
+const int16 = (value: number): Buffer => Buffer.from([value >> 8, value & 255]);
+const int32 = (value: number): Buffer => Buffer.from([value >> 24, value >> 16, value >> 8, value]);
+
 /** As much PostgreSQL as it takes to answer every query with one row, so that the server costs next to nothing. */
 function speakPostgres(socket: net.Socket): void {
-  const message = (type: string, ...parts: Buffer[]): Buffer => {
-    const body = Buffer.concat(parts);
-    const head = Buffer.alloc(5);
-    head.write(type, "latin1");
-    head.writeInt32BE(body.length + 4, 1);
-    return Buffer.concat([head, body]);
-  };
-  const int16 = (value: number): Buffer => Buffer.from([value >> 8, value & 255]);
-  const int32 = (value: number): Buffer => Buffer.from([value >> 24, value >> 16, value >> 8, value]);
   const ready = message("Z", Buffer.from("I"));
   const row = Buffer.concat([
     message("T", int16(1), Buffer.from("a\0"), int32(0), int16(0), int32(23), int16(4), int32(-1), int16(0)),
@@ -212,5 +238,7 @@ function speakPostgres(socket: net.Socket): void {
   socket.on("error", () => {});
 }
 
-if (process.argv[2] === "--measure") await measure(process.argv[3] as Name, process.argv[4] as Variant);
-else await compare(process.argv.slice(2) as Name[]);
+const named = NAMES.filter((name) => process.argv.includes(name));
+const variant = VARIANTS.find((each) => each === process.argv[4]);
+if (process.argv[2] !== "--measure") await compare(named);
+else if (named[0] !== undefined && variant !== undefined) await measure(named[0], variant);

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 
 import { type OtlpSink, startOtlpSink } from "../../../test/support/index.ts";
+import { property } from "./unknown.ts";
 import { type App, makeApp, type Run, summary, text } from "./testing/run-app.ts";
 
 /** An application with an OpenTelemetry set-up of its own and the official fs instrumentation. */
@@ -84,7 +85,8 @@ test.each([0, 1])("a sampler at ratio %d: every record arrives, in the trace of 
   await using sampled = await app(SETUP(ratio) + WORK);
   await using debug = await startOtlpSink();
   const run = await runBeside(sampled, debug);
-  const { traceId, spanId } = JSON.parse(run.stdout) as { traceId: string; spanId: string };
+  const context: unknown = JSON.parse(run.stdout);
+  const [traceId, spanId] = [property(context, "traceId"), property(context, "spanId")];
   const ours = run.actions.filter((span) => text(span, "audit.target.id").startsWith(`file://${sampled.work}`));
   expect(ours).toHaveLength(EXPECTED.length);
   for (const span of ours) expect(span).toMatchObject({ traceId, parentSpanId: spanId });

@@ -23,8 +23,8 @@ export interface CoreOptions {
   readonly policy: PolicyEvaluator;
   readonly mode: PolicyMode;
   readonly unattributed: Unattributed;
-  /** The mode of the deny of what nobody did. */
-  readonly unattributedMode: PolicyMode;
+  /** The mode of the deny of what nobody did. Default: `mode`. */
+  readonly unattributedMode?: PolicyMode;
   readonly defaults: Defaults;
   readonly sink: Sink;
   /** Hears of records that could not be written and of faults of our own. */
@@ -131,7 +131,7 @@ export class Core implements AuditCore {
   }
 
   #judge(action: ObservedAction, actor: Actor | undefined): Verdict {
-    const { policy, unattributed, unattributedMode } = this.#options;
+    const { policy, mode, unattributed, unattributedMode = mode } = this.#options;
     if (actor === undefined && unattributed === "deny") {
       const reason = "no agent in context, and OTEL_AUDIT_UNATTRIBUTED is deny";
       return verdictOf(policy, action.action, UNATTRIBUTED_RULE, reason, unattributedMode);

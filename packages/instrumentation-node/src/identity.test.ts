@@ -1,7 +1,7 @@
 import { EventEmitter } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import fc from "fast-check";
+import { assert, property, string } from "fast-check";
 import { afterEach, expect, test } from "vitest";
 
 import {
@@ -111,13 +111,14 @@ test("the process's own agent is the outermost one", () => {
 });
 
 test.each([{ id: "" }, { id: undefined }, undefined, { id: {} }])("%j is no identity", (identity) => {
-  const call = (): unknown => withAgent(identity as unknown as AgentIdentity, () => "ran");
+  // As JavaScript calls it, without types.
+  const call = (): unknown => Reflect.apply(withAgent, undefined, [identity, () => "ran"]);
   expect(call).toThrow(expect.objectContaining({ code: "INVALID_IDENTITY" }));
 });
 
 test("whatever text is given, what is kept is bounded, printable and well formed", () => {
-  fc.assert(
-    fc.property(fc.string({ unit: "binary", minLength: 1, maxLength: 2000 }), (text) => {
+  assert(
+    property(string({ unit: "binary", minLength: 1, maxLength: 2000 }), (text) => {
       const actor = resolveActor({ id: text, name: text, onBehalfOf: text, workflow: text }, undefined);
       for (const value of [actor.id, actor.name, actor.onBehalfOf, actor.workflowName]) {
         expect(Buffer.byteLength(value ?? "")).toBeLessThanOrEqual(256);

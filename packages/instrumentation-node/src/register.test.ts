@@ -164,7 +164,7 @@ test.each([
   expect(unknown).toHaveLength(records);
   expect(run.actions.length - unknown.length).toBe(1);
   const ignored = run.control.at(-1)?.attributes?.["audit.summary.ignored.unattributed"];
-  expect(ignored).toEqual(records === 0 ? expect.any(Number) : undefined);
+  expect(typeof ignored).toBe(records === 0 ? "number" : "undefined");
 });
 
 test("a worker thread is audited too, in a spool folder of its own", async () => {

@@ -70,10 +70,8 @@ export class Shipper {
 
   /** Sends everything there is, one attempt. Resolves to whether nothing is left; never rejects. */
   flush(): Promise<boolean> {
-    this.#running ??= this.#shipAll().finally(() => {
-      this.#running = undefined;
-    });
-    return this.#running;
+    // What goes out already may have begun before the latest record: once it has ended, it is the next one's turn.
+    return this.#running === undefined ? this.#begin() : this.#running.then(() => this.#begin());
   }
 
   /** Sends nothing more by itself. */
@@ -96,12 +94,16 @@ export class Shipper {
     if (!(await this.flush())) this.wake();
   }
 
+  #begin(): Promise<boolean> {
+    this.#running ??= this.#shipAll().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
   async #shipAll(): Promise<boolean> {
     try {
-      ownWork(() => this.#spool.rotate());
-      for (let file = this.#spool.closedFiles()[0]; file !== undefined; file = this.#spool.closedFiles()[0]) {
-        await this.#ship(file);
-      }
+      for (let file = this.#next(); file !== undefined; file = this.#next()) await this.#ship(file);
       this.#retryMs = 0;
       if (this.#trouble !== "") this.#say(`records go out again to ${this.#url.origin}`);
       this.#trouble = "";
@@ -112,6 +114,12 @@ export class Shipper {
       this.#report(`records wait in ${this.#spool.folder}: ${error instanceof Error ? error.message : String(error)}`);
       return false;
     }
+  }
+
+  /** The oldest file to send, with what was recorded up to now. */
+  #next(): SpoolFile | undefined {
+    ownWork(() => this.#spool.rotate());
+    return this.#spool.closedFiles()[0];
   }
 
   async #ship(file: SpoolFile): Promise<void> {

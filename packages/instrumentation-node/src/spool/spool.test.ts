@@ -1,8 +1,12 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { createServer, type ServerResponse } from "node:http";
 import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { expect, test } from "vitest";
+
+import { decodeTraces } from "@otel-audit/otlp";
 
 import { startOtlpSink, tempDir } from "../../../../test/support/index.ts";
 import { makeApp, summary, text } from "../testing/run-app.ts";
@@ -129,7 +133,7 @@ test("append refuses what is over the bound and takes records again once there i
   for (let i = 0; i < 3; i++) spool.append(record);
   expect(() => spool.append(record)).toThrow("the spool is full (4096 bytes)");
   spool.rotate();
-  for (const file of [...spool.closedFiles()]) spool.remove(file);
+  for (const file of spool.closedFiles().slice()) spool.remove(file);
   spool.append(record);
   spool.close();
 });
@@ -147,18 +151,16 @@ test("a spool directory that others can use is made private; one that is no dire
 
 /** Answers 400 to every request that has a record of `agent` in it. */
 async function startRefusingSink(agent: string) {
-  const { createServer } = await import("node:http");
-  const { buffer } = await import("node:stream/consumers");
-  const { decodeTraces } = await import("@otel-audit/otlp");
   const accepted: string[] = [];
-  const server = createServer(async (request, response) => {
-    const spans = decodeTraces(await buffer(request)).resourceSpans.flatMap(({ scopeSpans }) =>
+  const answer = (body: Buffer, response: ServerResponse): void => {
+    const spans = decodeTraces(body).resourceSpans.flatMap(({ scopeSpans }) =>
       scopeSpans.flatMap(({ spans }) => spans),
     );
     const agents = spans.filter((span) => span.name === "file.write").map((span) => text(span, "audit.actor.id"));
     if (!agents.includes(agent)) accepted.push(...agents);
     response.writeHead(agents.includes(agent) ? 400 : 200, { "otel-audit-collector": "test" }).end();
-  });
+  };
+  const server = createServer((request, response) => void buffer(request).then((body) => answer(body, response)));
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
   const address = server.address();
   const port = typeof address === "object" ? address?.port : 0;

@@ -1,3 +1,6 @@
+// A function written as a method has no `prototype`, like most of those it stands for; taking it out of its object is
+// the point here.
+// oxlint-disable typescript/unbound-method
 import { aloud, begin, count, observes, type Operation, quietlyApply } from "../../audit.ts";
 import { holdsSecrets } from "../../defaults.ts";
 import { bindIdentity, quietlyAsync } from "../../identity.ts";

@@ -1,0 +1,66 @@
+import { type AttributeValue, decodeTraces, frameSpans, type SpanData } from "@otel-audit/otlp";
+import { NO_POLICY, Policy } from "@otel-audit/policy";
+
+import { connect } from "../audit.ts";
+import { Core } from "../core.ts";
+import { Defaults } from "../defaults.ts";
+import type { Driver } from "../driver.ts";
+
+/** The audit of this process, with records kept in memory. */
+export interface Recorder {
+  readonly spans: readonly SpanData[];
+  /** Each record as `ACTION outcome [error] target`, oldest first; forgets them. */
+  take(): string[];
+  /** As `take`, with the actor before it. */
+  takeWithActor(): string[];
+  /** The attributes of all records; forgets them. */
+  takeAttributes(): Readonly<Record<string, AttributeValue>>[];
+  counts(): Readonly<Record<string, number>>;
+  [Symbol.dispose](): void;
+}
+
+/** Installs drivers in this process and runs the real core over them. `policy` is the text of a policy in YAML. */
+export async function record(drivers: readonly Driver[], policy?: string): Promise<Recorder> {
+  const spans: SpanData[] = [];
+  const evaluator = policy === undefined ? NO_POLICY : Policy.parse(policy);
+  const core = new Core({
+    policy: evaluator,
+    mode: policy === undefined ? "observe" : "enforce",
+    unattributed: "record",
+    defaults: new Defaults([]),
+    sink: {
+      append: (span) => {
+        const decoded = decodeTraces(frameSpans({}, { name: "test" }, [span]));
+        spans.push(...decoded.resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap((scope) => scope.spans)));
+      },
+    },
+    onTrouble: (message) => {
+      throw new Error(message);
+    },
+  });
+  for (const driver of drivers) await driver.prepare?.();
+  const installed = drivers.map((driver) => driver.install());
+  connect(core);
+  const take = (): Readonly<Record<string, AttributeValue>>[] =>
+    spans.splice(0).map(({ attributes }) => attributes ?? {});
+  return {
+    spans,
+    take: () => take().map((attributes) => line(attributes)),
+    takeWithActor: () => take().map((attributes) => `${text(attributes["audit.actor.id"])} ${line(attributes)}`),
+    takeAttributes: take,
+    counts: () => Object.fromEntries(core.takeCounts().ignored),
+    [Symbol.dispose]: () => {
+      connect(undefined);
+      for (const driver of installed) driver.uninstall();
+    },
+  };
+}
+
+function line(attributes: Readonly<Record<string, AttributeValue>>): string {
+  const keys = ["audit.action", "audit.outcome", "error.type", "audit.target.id"];
+  return keys.flatMap((key) => (attributes[key] === undefined ? [] : [text(attributes[key])])).join(" ");
+}
+
+function text(value: AttributeValue | undefined): string {
+  return typeof value === "string" ? value : "";
+}
