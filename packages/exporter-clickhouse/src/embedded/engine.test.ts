@@ -460,6 +460,9 @@ describe("a reader's statement", () => {
       const answer = await ask(sql, `param_d=system&param_t=${encodeURIComponent(table)}`);
       expect(answer.status).not.toBe(200);
     }
+    const call = "SELECT arrayMap({f:Identifier}, ['/etc/passwd'])";
+    expect((await ask(call, "param_f=upper")).text).toBe("['/ETC/PASSWD']\n");
+    expect((await ask(call, "param_f=file")).status).toBe(403);
     expect((await ask("SELECT 1", "param_x%27=1")).status).toBe(400);
     expect((await ask("SELECT {x:String}", `param_x=${encodeURIComponent("', readonly = '0")}`)).text).toBe(
       "\\', readonly = \\'0\n",

@@ -66,5 +66,5 @@ function clean(message: string): string {
   return message
     .trim()
     .replace(/^(Code: \d+\. DB::Exception: )\1+/, "$1")
-    .replace(/(\([A-Z0-9_]+\)) (\(version [^)]*\))\. \1$/, "$1 $2");
+    .replace(/(\([A-Z0-9_]+\)) (\(version [^)]*\))(?:\. \1(?: \2)?)+$/, "$1 $2");
 }

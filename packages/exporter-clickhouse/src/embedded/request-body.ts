@@ -104,6 +104,8 @@ function decode(request: IncomingMessage): Readable {
   // An error before anybody reads waits in the stream for the reader; without a listener it would end the process.
   decoder.on("error", () => undefined);
   request.once("error", (error) => decoder.destroy(error));
-  request.once("aborted", () => decoder.destroy(new Error("aborted")));
+  request.once("close", () => {
+    if (!request.complete) decoder.destroy(new Error("aborted"));
+  });
   return request.pipe(decoder);
 }

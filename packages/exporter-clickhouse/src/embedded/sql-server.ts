@@ -81,8 +81,11 @@ export class SqlServer {
       response.on("error", () => undefined);
       await this.#route(request, response);
     } catch (error) {
-      // What is left of the body is not worth reading, and the connection cannot be used again without.
-      if (!request.complete) response.setHeader("Connection", "close");
+      // What is left of the body is not worth reading; the client gets a moment to read the answer instead.
+      if (!request.complete) {
+        response.setHeader("Connection", "close");
+        response.once("finish", () => setTimeout(() => request.destroy(), 1_000).unref());
+      }
       sendException(response, toException(error), version);
     }
   }
