@@ -89,10 +89,12 @@ async function printTable(source: RecordSource, statement: AuditQuery, options: 
     if (options.agent !== undefined || options.workflow !== undefined) await tellKnownNames(source);
     return;
   }
-  const { lines, styles } = recordTable(rows, process.stdout.isTTY ? process.stdout.columns : undefined);
+  const { day, lines, styles } = recordTable(rows, process.stdout.isTTY ? process.stdout.columns : undefined);
   const text = lines.map((line, i) => (styles[i] === undefined ? line : paint(process.stdout, styles[i], line)));
   const more = rows.length === options.limit ? `, the newest ${options.limit}; --limit shows more` : "";
-  if (await print(`${text.join("\n")}\n`)) tell(`${rows.length} ${rows.length === 1 ? "record" : "records"}${more}`);
+  const on = day === undefined ? "" : ` of ${day}`;
+  if (await print(`${text.join("\n")}\n`))
+    tell(`${rows.length} ${rows.length === 1 ? "record" : "records"}${on}${more}`);
 }
 
 /** A name that nobody has is most often a typing error. */

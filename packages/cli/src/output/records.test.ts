@@ -119,6 +119,18 @@ describe("table", () => {
     ]);
   });
 
+  it("leaves out the day on a terminal when there is only one", () => {
+    expect(recordTable([auditRow()], 200)).toMatchObject({
+      day: "2026-11-21",
+      lines: [expect.anything(), expect.stringMatching(/^10:00:00\.123 /)],
+    });
+    const other = auditRow({ Timestamp: "2026-11-20T23:59:59.999999999Z" });
+    expect(recordTable([other, auditRow()], 200)).toMatchObject({
+      day: undefined,
+      lines: [expect.anything(), expect.stringMatching(/^2026-11-20 23:59:59\.999 /), expect.anything()],
+    });
+  });
+
   it("marks lines by decision and outcome", () => {
     const { styles } = recordTable([
       auditRow(),

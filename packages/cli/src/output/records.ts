@@ -43,15 +43,17 @@ function csvCell(value: string): string {
 const COLUMNS: readonly Column[] = [
   { title: "TIME (UTC)" },
   { title: "AGENT", shrink: true },
-  { title: "ON BEHALF OF", shrink: true, optional: true },
-  { title: "ACTION" },
-  { title: "TARGET", shrink: true },
+  { title: "ON BEHALF OF", shrink: true, optional: true, drop: 2 },
+  { title: "ACTION", shrink: true },
+  { title: "TARGET", shrink: true, important: true },
   { title: "OUTCOME", shrink: true },
   { title: "DECISION" },
-  { title: "RULE", shrink: true, optional: true },
+  { title: "RULE", shrink: true, optional: true, drop: 1 },
 ];
 
 export interface RecordTable {
+  /** The day (UTC) of all records, where the lines leave it out. */
+  readonly day: string | undefined;
   readonly lines: readonly string[];
   /** How each line stands out, where it does. */
   readonly styles: readonly (Style | undefined)[];
@@ -59,12 +61,23 @@ export interface RecordTable {
 
 /** @param width columns of the terminal that shows it; undefined: nothing is cut */
 export function recordTable(rows: readonly AuditRow[], width?: number): RecordTable {
-  return { lines: tableLines(COLUMNS, rows.map(cells), width), styles: ["bold", ...rows.map(rowStyle)] };
+  const days = new Set(rows.map((row) => row.Timestamp.slice(0, 10)));
+  // Nothing is left out of what a program may read.
+  const day = width !== undefined && days.size === 1 ? [...days][0] : undefined;
+  return {
+    day,
+    lines: tableLines(
+      COLUMNS,
+      rows.map((row) => cells(row, day !== undefined)),
+      width,
+    ),
+    styles: ["bold", ...rows.map(rowStyle)],
+  };
 }
 
-function cells(row: AuditRow): string[] {
+function cells(row: AuditRow, isTimeOnly: boolean): string[] {
   return [
-    row.Timestamp.slice(0, 23).replace("T", " "),
+    row.Timestamp.slice(isTimeOnly ? 11 : 0, 23).replace("T", " "),
     row.ActorId || UNATTRIBUTED,
     row.OnBehalfOf,
     // A record about the audit itself has an action by convention only.
