@@ -126,6 +126,15 @@ describe("valid requests", () => {
     expect(flagsOf(concat([ids, attribute(len(1, "audit.action"))]))).toEqual([0]);
   });
 
+  test("a length of several bytes whose first byte would fit is read to its end", () => {
+    // 0x82 0x00 is 2, padded; 0x82 alone would be all that is left of the attribute.
+    const value = Uint8Array.of(0x12, 0x82, 0x00, 0x18, 0x05);
+    const body = concat([ids, len(9, concat([len(1, "k"), value, len(100, new Uint8Array(124))]))]);
+    expect(flagsOf(body)).toEqual([0]);
+    expect(decodeSpan(body, 0, body.length).attributes).toEqual({ k: 5 });
+    expect(decodeSpanWithProtobufjs(body).attributes).toEqual({ k: 5 });
+  });
+
   test("an index can be used again", () => {
     const index = scanTraces(framed(...Array.from({ length: 3000 }, () => concat([ids, audit]))));
     expect([index.count, index.auditCount]).toEqual([3000, 3000]);
@@ -206,6 +215,7 @@ const malformed: Record<string, Uint8Array> = {
   "attribute: int as string": concat([ids, attribute(len(3, "1"))]),
   "attribute: string longer than its value": concat([ids, attribute(Uint8Array.of(0x0a, 5, 65))]),
   "attribute: int cut": concat([ids, attribute(Uint8Array.of(0x18, 0x80))]),
+  "attribute: int of two bytes cut": concat([ids, attribute(Uint8Array.of(0x18, 0x80, 0x80))]),
   "attribute: double cut": concat([ids, attribute(Uint8Array.of(0x21, 1, 2, 3))]),
   "array: item damaged": concat([ids, attribute(len(5, len(1, Uint8Array.of(0x0a, 9))))]),
   "kvlist: key twice in a member": concat([ids, attribute(len(6, len(1, concat([len(1, "a"), len(1, "b")]))))]),

@@ -76,6 +76,16 @@ describe("sliceSpans", () => {
     expect(Buffer.from(slice.buffer).includes("BROKEN")).toBe(false);
   });
 
+  test("leaves nothing of other people's memory behind the slice", () => {
+    const index = scanTraces(len(1, len(2, concat([debug("a"), audit, audit, audit]))));
+    for (let round = 0; round < 200; round++) {
+      const slice = sliceSpans(index, SPAN_AUDIT);
+      Buffer.allocUnsafeSlow(slice.buffer.byteLength).fill(7);
+      const rest = new Uint8Array(slice.buffer).subarray(slice.length);
+      expect(rest.every((byte) => byte === 0)).toBe(true);
+    }
+  });
+
   test("writes into the memory that is given, if it is large enough", () => {
     const bytes = len(1, len(2, concat([debug("a"), audit, debug("b")])));
     const index = scanTraces(bytes);
