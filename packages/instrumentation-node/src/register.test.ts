@@ -52,6 +52,18 @@ test("modules are loaded without records, what they read while they load is reco
   ]);
 });
 
+test("require of an ES module and of what it imports is loading, too", async () => {
+  await using app = await makeApp({
+    "main.cjs": `require("./a.mjs");`,
+    "a.mjs": `import "./b.mjs"; import fs from "node:fs"; fs.readFileSync("f");`,
+    "b.mjs": "",
+    "work/f": "",
+  });
+  const run = await app.run();
+  expect(run.code).toBe(0);
+  expect(run.actions.map(summary)).toEqual([`file.read READ success file://${app.work}/f`]);
+});
+
 test("a secret is recorded even when it is read as a module", async () => {
   await using app = await makeApp({ "main.cjs": `require("./.env");`, ".env": "exports.token = 1" });
   const run = await app.run();

@@ -16,6 +16,9 @@ import {
 export const REGISTER = new URL("../../dist/register.js", import.meta.url).href;
 const INDEX = new URL("../../dist/index.js", import.meta.url).href;
 
+/** The Node that applications run on; another one than that of the tests by this variable. */
+const NODE = process.env["OTEL_AUDIT_TEST_NODE"] ?? process.execPath;
+
 /** An application in a directory of its own, to be run under `--import register`. */
 export interface App {
   readonly dir: string;
@@ -69,7 +72,7 @@ export async function makeApp(files: Readonly<Record<string, string>>): Promise<
   const start = (options: RunOptions = {}): Promise<RunningProcess> => {
     const main = join(dir, options.main ?? Object.keys(files)[0] ?? "");
     const nodeArgs = options.nodeArgs ?? ["--import", REGISTER];
-    return startProcess(process.execPath, [...nodeArgs, main], { cwd: work, env: { ...base, ...options.env } });
+    return startProcess(NODE, [...nodeArgs, main], { cwd: work, env: { ...base, ...options.env } });
   };
   return {
     dir,

@@ -45,7 +45,7 @@ export interface Row {
 /** Every function of `fs` that takes a path and acts. What takes a descriptor was recorded when that was opened. */
 export const ROWS: readonly Row[] = [
   { name: "readFile", describe: opened(1, "flag", "r"), loader: true },
-  { name: "open", describe: opened(1, undefined, "r") },
+  { name: "open", describe: opened(1, undefined, "r"), loader: true },
   { name: "openAsBlob", describe: onPath(EVENT_FILE_READ, "READ"), plain: "promise" },
   { name: "readdir", describe: onPath(EVENT_FILE_LIST, "READ") },
   { name: "opendir", describe: onPath(EVENT_FILE_LIST, "READ") },
