@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { decodeWithProtobufjs, proto } from "../../../test/proto/load.ts";
 import { concat, len, request, tag, varint } from "../../../test/proto/random-traces.ts";
 import type { TracesData } from "./data.ts";
@@ -78,12 +78,11 @@ describe("sliceSpans", () => {
 
   test("leaves nothing of other people's memory behind the slice", () => {
     const index = scanTraces(len(1, len(2, concat([debug("a"), audit, audit, audit]))));
-    for (let round = 0; round < 200; round++) {
-      const slice = sliceSpans(index, SPAN_AUDIT);
-      Buffer.allocUnsafeSlow(slice.buffer.byteLength).fill(7);
-      const rest = new Uint8Array(slice.buffer).subarray(slice.length);
-      expect(rest.every((byte) => byte === 0)).toBe(true);
-    }
+    // Memory as it may come: with somebody's bytes in it.
+    const allocate = vi.spyOn(Buffer, "allocUnsafeSlow").mockImplementation((size) => Buffer.alloc(size, 7));
+    const slice = sliceSpans(index, SPAN_AUDIT);
+    allocate.mockRestore();
+    expect(new Uint8Array(slice.buffer).subarray(slice.length)).not.toContain(7);
   });
 
   test("writes into the memory that is given, if it is large enough", () => {
