@@ -9,7 +9,8 @@ import { join } from "node:path";
 import pg from "pg";
 
 const { DEMO_DIR: dir, DATABASE_URL: databaseUrl, REFUNDS_API: api, WORKFLOW_ID: workflowId } = process.env;
-if (!dir || !databaseUrl || !api || !workflowId) throw new Error("DEMO_DIR, DATABASE_URL, REFUNDS_API and WORKFLOW_ID are required");
+if (!dir || !databaseUrl || !api || !workflowId)
+  throw new Error("DEMO_DIR, DATABASE_URL, REFUNDS_API and WORKFLOW_ID are required");
 
 const workflow = { name: "refund", id: workflowId };
 const onBehalfOf = "user:4711";
@@ -19,12 +20,26 @@ const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 });
 async function filesystemOf(agent: string): Promise<Client> {
   const server = createRequire(import.meta.url).resolve("@modelcontextprotocol/server-filesystem/dist/index.js");
   const client = new Client({ name: agent, version: "1.0.0" });
-  const env = Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
   await client.connect(
     new StdioClientTransport({
       command: process.execPath,
-      args: ["--import", import.meta.resolve("@otel-audit/instrumentation-node/register"), server, join(dir!, "kb"), join(dir!, "work")],
-      env: { ...env, OTEL_AUDIT_AGENT_ID: agent, OTEL_AUDIT_ON_BEHALF_OF: onBehalfOf, OTEL_AUDIT_WORKFLOW_NAME: workflow.name, OTEL_AUDIT_WORKFLOW_ID: workflow.id },
+      args: [
+        "--import",
+        import.meta.resolve("@otel-audit/instrumentation-node/register"),
+        server,
+        join(dir!, "kb"),
+        join(dir!, "work"),
+      ],
+      env: {
+        ...env,
+        OTEL_AUDIT_AGENT_ID: agent,
+        OTEL_AUDIT_ON_BEHALF_OF: onBehalfOf,
+        OTEL_AUDIT_WORKFLOW_NAME: workflow.name,
+        OTEL_AUDIT_WORKFLOW_ID: workflow.id,
+      },
       stderr: "ignore",
     }),
   );
@@ -34,13 +49,19 @@ async function filesystemOf(agent: string): Promise<Client> {
 async function support(files: Client): Promise<string> {
   await files.callTool({ name: "read_text_file", arguments: { path: join(dir!, "kb", "refund-policy.md") } });
   const { rows } = await pool.query("SELECT id, total FROM orders WHERE id = $1", [1001]);
-  await files.callTool({ name: "write_file", arguments: { path: join(dir!, "work", "case-1001.md"), content: `order ${JSON.stringify(rows[0])}\n` } });
+  await files.callTool({
+    name: "write_file",
+    arguments: { path: join(dir!, "work", "case-1001.md"), content: `order ${JSON.stringify(rows[0])}\n` },
+  });
   return "I read the refund policy and order 1001, and left a note for the refunds agent.";
 }
 
 async function refunds(files: Client): Promise<string> {
   await files.callTool({ name: "read_text_file", arguments: { path: join(dir!, "kb", "limits.md") } });
-  const response = await fetch(`${api}/v1/refunds`, { method: "POST", body: JSON.stringify({ order: 1001, amount: 42 }) });
+  const response = await fetch(`${api}/v1/refunds`, {
+    method: "POST",
+    body: JSON.stringify({ order: 1001, amount: 42 }),
+  });
   await response.json();
   await pool.query("UPDATE orders SET status = 'refunded' WHERE id = $1", [1001]);
   // Not its business: the policy stops this before a byte leaves.

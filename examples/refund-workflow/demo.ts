@@ -26,7 +26,9 @@ export async function demo(dataDir: string, print: (line: string) => void): Prom
   print("starting the collector, PostgreSQL and the refunds API");
   const world = tempDir("demo");
   await using postgres = await startPostgres({ sql: SCHEMA });
-  await using api = await startHttpApi({ routes: { "POST /v1/refunds": { status: 201, body: { id: 1 } }, "GET /v1/refunds/*": { status: 404, body: {} } } });
+  await using api = await startHttpApi({
+    routes: { "POST /v1/refunds": { status: 201, body: { id: 1 } }, "GET /v1/refunds/*": { status: 404, body: {} } },
+  });
   await prepareFiles(world);
   await using collector = await startCollector({ dataDir, config: join(here, "collector.yaml") });
 
@@ -38,7 +40,12 @@ export async function demo(dataDir: string, print: (line: string) => void): Prom
   if (code !== 0) throw new Error(`the agents ended with ${code}:\n${agents.stdout}\n${agents.stderr}`);
   await collector.process.kill("SIGTERM");
 
-  const rows = await query(dataDir, "jsonl").then((text) => text.split("\n").filter(Boolean).map((line) => JSON.parse(line) as AuditRow));
+  const rows = await query(dataDir, "jsonl").then((text) =>
+    text
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as AuditRow),
+  );
   print(await query(dataDir, "table"));
   const stopped = api.requests.length === 2 ? "" : `the API was called ${api.requests.length} times, not twice`;
   compare(agents.stdout, rows, print);
@@ -62,7 +69,12 @@ async function prepareFiles(dir: string): Promise<void> {
   await writeFile(join(dir, "kb", "limits.md"), "Up to 100 without asking.\n");
 }
 
-function agentEnvironment(parts: { world: string; endpoint: string; postgres: Postgres; api: HttpApi }): Record<string, string> {
+function agentEnvironment(parts: {
+  world: string;
+  endpoint: string;
+  postgres: Postgres;
+  api: HttpApi;
+}): Record<string, string> {
   return {
     DEMO_DIR: parts.world,
     DATABASE_URL: parts.postgres.url,
@@ -76,7 +88,16 @@ function agentEnvironment(parts: { world: string; endpoint: string; postgres: Po
 }
 
 async function query(dataDir: string, format: "jsonl" | "table"): Promise<string> {
-  await using run = await startProcess(process.execPath, [otelAudit, "query", "--data", dataDir, "--workflow", WORKFLOW_ID, "--format", format]);
+  await using run = await startProcess(process.execPath, [
+    otelAudit,
+    "query",
+    "--data",
+    dataDir,
+    "--workflow",
+    WORKFLOW_ID,
+    "--format",
+    format,
+  ]);
   const { code } = await run.exited;
   if (code !== 0) throw new Error(`otel-audit query ended with ${code}: ${run.stderr}`);
   return run.stdout;
@@ -90,7 +111,10 @@ function compare(stdout: string, rows: readonly AuditRow[], print: (line: string
     const notable = own.filter((row) => row.Decision !== "allow" || row.Outcome === "failure");
     print(`${agent} said:     ${text}`);
     print(`${agent} did:      ${own.length} actions${notable.length === 0 ? ", all allowed" : "; among them:"}`);
-    for (const row of notable) print(`               ${row.Action} ${row.TargetId}: ${row.Blocked ? "denied and stopped" : `${row.Decision}, ${row.Outcome}`}`);
+    for (const row of notable)
+      print(
+        `               ${row.Action} ${row.TargetId}: ${row.Blocked ? "denied and stopped" : `${row.Decision}, ${row.Outcome}`}`,
+      );
   }
 }
 

@@ -18,7 +18,7 @@ export const EXPECTED: readonly Expected[] = [
   ["support", "db.statement", "READ", "/postgres/public.orders", "success", "allow", "lookup"],
   // The server lists the folder to look for names that differ in their Unicode form only, then writes.
   ["support", "file.list", "READ", "/work", "success", "allow", "workspace"],
-  ["support", "file.write", "CREATE", "/work/case-1001.md", "success", "allow", "workspace"],
+  ["support", "file.create", "CREATE", "/work/case-1001.md", "success", "allow", "workspace"],
   ["refunds", "file.read", "READ", "/kb/limits.md", "success", "allow", "lookup"],
   ["refunds", "http.request", "WRITE", "/v1/refunds", "success", "review", "person-approves"],
   ["refunds", "db.statement", "UPDATE", "/postgres/public.orders", "success", "allow", "mark-refunded"],
@@ -54,5 +54,17 @@ function matches(row: AuditRow, [agent, event, action, target, outcome, decision
 }
 
 function describe(row: AuditRow): string {
-  return [row.ActorId, row.EventName, row.Action, row.TargetId, row.Outcome, row.ErrorType, row.Decision, row.Rule, row.Blocked ? "stopped" : ""].join(" ").trim();
+  return [
+    row.ActorId,
+    row.EventName,
+    row.Action,
+    row.TargetId,
+    row.Outcome,
+    row.ErrorType,
+    row.Decision,
+    row.Rule,
+    row.Blocked ? "stopped" : "",
+  ]
+    .join(" ")
+    .trim();
 }
