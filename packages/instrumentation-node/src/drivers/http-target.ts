@@ -54,27 +54,29 @@ const DEFAULT_PORTS = { http: 80, https: 443 } as const;
 
 /**
  * The audit action of one HTTP request. Its target's id has scheme, host in ASCII, port if not the default, and the
- * path as a server would normalise it; no query, fragment or credentials. Over a unix socket it is
- * `http+unix://<percent-encoded socket path>/path`, whatever host the request names. A request that goes to a proxy has
- * both as targets: what it asks for first, then the proxy. Never throws.
+ * path as a server would normalise it; no query, fragment or credentials. A request that goes to a proxy has two
+ * targets: what it asks for, then the proxy. So has one over a unix socket: the socket (`unix:/path`), where it goes
+ * whatever host it names, then its URL. Never throws.
  */
 export function httpAction(destination: HttpDestination): ObservedAction {
   const method = destination.method.toUpperCase();
   const server = origin(destination);
   const ids = requestIds(method, destination.path, server);
+  const { socketPath } = destination;
+  const targets = ids.map((id): Target => ({ type: "http.endpoint", id }));
   const attributes: Record<string, string | number> = {
     [ATTR_HTTP_REQUEST_METHOD]: method,
     [ATTR_URL_FULL]: ids[0],
     [ATTR_URL_SCHEME]: destination.scheme,
-    [ATTR_SERVER_ADDRESS]: server.address,
+    [ATTR_SERVER_ADDRESS]: socketPath ?? server.address,
   };
-  if (server.port !== undefined) attributes[ATTR_SERVER_PORT] = server.port;
-  if (destination.socketPath !== undefined) attributes[ATTR_NETWORK_TRANSPORT] = "unix";
+  if (server.port !== undefined && socketPath === undefined) attributes[ATTR_SERVER_PORT] = server.port;
+  if (socketPath !== undefined) attributes[ATTR_NETWORK_TRANSPORT] = "unix";
   return {
     event: EVENT_HTTP_REQUEST,
     name: method,
     action: Object.hasOwn(ACTIONS, method) ? (ACTIONS[method] ?? "WRITE") : "WRITE",
-    targets: ids.map((id): Target => ({ type: "http.endpoint", id })),
+    targets: socketPath === undefined ? targets : [{ type: "socket", id: `unix:${socketPath}` }, ...targets],
     attributes,
   };
 }
@@ -87,10 +89,7 @@ interface Origin {
   readonly port: number | undefined;
 }
 
-function origin({ scheme, host, port, socketPath }: HttpDestination): Origin {
-  if (socketPath !== undefined) {
-    return { id: `${scheme}+unix://${encodeComponent(socketPath)}`, address: socketPath, port: undefined };
-  }
+function origin({ scheme, host, port }: HttpDestination): Origin {
   const name = canonicalHost(host);
   const number = port === undefined || port === "" ? undefined : Number(port);
   const telling = number === undefined || number === DEFAULT_PORTS[scheme] ? undefined : number;

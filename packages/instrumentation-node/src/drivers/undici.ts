@@ -47,8 +47,9 @@ function install(): Installed {
     ["undici:request:error", onError],
   ];
   for (const [name, listener] of channels) diagnostics.subscribe(name, listener);
-  const unhook = onPackage("undici", patchPackage);
-  keep(replace(globalThis, "fetch", (original) => wrapFetch(original, patchGlobalDispatchers)));
+  const unhook = onPackage("undici", (exports) => patchPackage(exports));
+  keep(replace(globalThis, "fetch", (original) => wrapFetch(original, loadOwnUndici)));
+  patchGlobalDispatchers();
   return {
     covered: ["fetch", "undici"],
     uninstall: () => {
@@ -66,6 +67,7 @@ function keep(restore: (() => void) | undefined): void {
 
 function patchPackage(exports: unknown): void {
   if (!isObject(exports)) return;
+  patchGlobalDispatchers();
   for (const name of ["Client", "Pool", "Agent"]) {
     const prototype = property(exports[name], "prototype");
     if (!isObject(prototype)) continue;
@@ -77,14 +79,21 @@ function patchPackage(exports: unknown): void {
 
 const GLOBAL_DISPATCHERS = [Symbol.for("undici.globalDispatcher.1"), Symbol.for("undici.globalDispatcher.2")];
 
-/** Node's own undici has no other name by which it could be reached. It is loaded by the first use of `fetch`. */
+/**
+ * Node's own undici has no other name by which it could be reached than the dispatcher it sets, which copies from npm
+ * then use too. It is loaded by the first use of `fetch`.
+ */
 function patchGlobalDispatchers(): void {
-  // The getter loads undici; at the start of the process that would cost every program what few need.
-  void globalThis.Response;
   for (const symbol of GLOBAL_DISPATCHERS) {
     const dispatcher: unknown = property(globalThis, symbol);
     if (isObject(dispatcher)) patchDispatch(dispatcher);
   }
+}
+
+function loadOwnUndici(): void {
+  // The getter loads undici; at the start of the process that would cost every program what few need.
+  void globalThis.Response;
+  patchGlobalDispatchers();
 }
 
 /** Wraps the `dispatch` that all dispatchers of a copy inherit. */
