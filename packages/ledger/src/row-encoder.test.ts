@@ -26,6 +26,13 @@ import type { CollectorFacts } from "./types.ts";
  */
 
 const FACTS: CollectorFacts = { provenance: "asserted", principal: "someone", tenantId: "acme" };
+const IDS = {
+  traceId: "0af7651916cd43dd8448eb211c80319c",
+  spanId: "b7ad6b7169203331",
+  name: "n",
+  startTimeUnixNano: 1n,
+  endTimeUnixNano: 2n,
+};
 const MAX = 0x7fff_ffff_ffff_ffffn;
 const encoder = new RowEncoder();
 
@@ -294,6 +301,22 @@ test("the decoded row equals the reference, over random spans", () => {
       expect(decoded(bytes)).toEqual(reference(data, body, resource, scope));
     }),
     { numRuns: 600 },
+  );
+});
+
+test("maps of every size are sorted by unsigned bytes", () => {
+  const keys = fc.uniqueArray(fc.string({ unit: "binary", minLength: 1, maxLength: 6 }), {
+    minLength: 20,
+    maxLength: 256,
+  });
+  fc.assert(
+    fc.property(keys, (names) => {
+      const attributes = Object.fromEntries(names.map((name) => [`k${name.toWellFormed()}`, "v"]));
+      const map = decodeRow(encodeRow(encodeSpan({ ...IDS, attributes }), {}, { name: "" }), 0).row["SpanAttributes"];
+      const found = entriesOf(map).map(([name]) => name);
+      expect(found).toEqual(Object.keys(attributes).toSorted((a, b) => Buffer.from(a).compare(Buffer.from(b))));
+    }),
+    { numRuns: 60 },
   );
 });
 
