@@ -34,7 +34,11 @@ if (!installed()) {
   const npm = process.env.npm_execpath;
   const result = npm
     ? spawnSync(process.execPath, [npm, ...args], { cwd: root, stdio: ["ignore", "inherit", "inherit"] })
-    : spawnSync("npm", args, { cwd: root, stdio: ["ignore", "inherit", "inherit"], shell: process.platform === "win32" });
+    : spawnSync("npm", args, {
+        cwd: root,
+        stdio: ["ignore", "inherit", "inherit"],
+        shell: process.platform === "win32",
+      });
   if (result.status !== 0) {
     process.stderr.write(`setup: npm install failed (exit code ${result.status ?? result.signal})\n`);
     process.exit(2);

@@ -35,6 +35,17 @@ function start(dataDir: string, env: Record<string, string> = {}): Promise<Runni
   });
 }
 
+function auditAttributes(id: string): Record<string, string> {
+  return {
+    "audit.event.name": "file.read",
+    [ATTR_AUDIT_ACTION]: "READ",
+    "audit.outcome": "success",
+    [ATTR_AUDIT_ACTOR_ID]: "tester",
+    "audit.actor.type": "agent",
+    "audit.record.id": id,
+  };
+}
+
 function auditSpan(id: string, attributes: Record<string, string> = {}): SpanData {
   return {
     traceId: randomBytes(16).toString("hex"),
@@ -42,15 +53,7 @@ function auditSpan(id: string, attributes: Record<string, string> = {}): SpanDat
     name: "file.read",
     startTimeUnixNano: BigInt(Date.now()) * 1_000_000n,
     endTimeUnixNano: BigInt(Date.now()) * 1_000_000n,
-    attributes: {
-      "audit.event.name": "file.read",
-      [ATTR_AUDIT_ACTION]: "READ",
-      "audit.outcome": "success",
-      [ATTR_AUDIT_ACTOR_ID]: "tester",
-      "audit.actor.type": "agent",
-      "audit.record.id": id,
-      ...attributes,
-    },
+    attributes: { ...auditAttributes(id), ...attributes },
   };
 }
 
@@ -79,8 +82,8 @@ interface Stored {
   readonly RecordId: string;
   readonly copies: string;
 }
-const STORED =
-  "SELECT RecordId, toString(count()) AS copies FROM otel_audit.audit_events WHERE ActorId = 'tester' GROUP BY RecordId";
+const stored = (prefix: string): string =>
+  `SELECT RecordId, toString(count()) AS copies FROM otel_audit.audit_events WHERE startsWith(RecordId, '${prefix}') GROUP BY RecordId`;
 
 /** The ids of the table that start with `prefix`, when there are at least `count`; each is there once or the test fails. */
 async function storedOnce(collector: RunningCollector, prefix: string, count: number): Promise<Set<string>> {
@@ -114,7 +117,7 @@ describe("a running collector", () => {
       tracer.startSpan(`${name} debug ${i}`).end();
       tracer
         .startSpan(`${name} audit ${i}`, {
-          attributes: { ...auditSpan(`${name}-${i}`).attributes } as Record<string, string>,
+          attributes: auditAttributes(`${name}-${i}`),
         })
         .end();
     }

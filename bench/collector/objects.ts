@@ -12,7 +12,7 @@ interface Attribute {
   readonly key: string;
   readonly value?: {
     readonly stringValue?: string;
-    readonly intValue?: unknown;
+    readonly intValue?: number;
     readonly boolValue?: boolean;
     readonly doubleValue?: number;
   };
@@ -38,7 +38,7 @@ interface ResourceSpans {
 export async function startObjects(
   dataDir: string,
   backend: string,
-): Promise<{ url: string; drain(): Promise<unknown>; stop(): Promise<void> }> {
+): Promise<{ url: string; drain: () => Promise<unknown>; stop: () => Promise<void> }> {
   const root = await protobuf.load(fileURLToPath(new URL("../../test/proto/otlp-trace.proto", import.meta.url)));
   const type = root.lookupType("otlp.Request");
   const engine = await EmbeddedEngine.start({ dataDir });
@@ -118,7 +118,11 @@ export async function startObjects(
 }
 
 function toMap(attributes: readonly Attribute[] = []): Record<string, string> {
-  return Object.fromEntries(attributes.map(({ key, value }) => [key, String(Object.values(value ?? {})[0] ?? "")]));
+  return Object.fromEntries(attributes.map(({ key, value }) => [key, valueText(value)]));
+}
+
+function valueText(value: Attribute["value"]): string {
+  return value?.stringValue ?? String(value?.intValue ?? value?.boolValue ?? value?.doubleValue ?? "");
 }
 
 function toRow(span: Span, resourceAttributes: Record<string, string>): object {

@@ -43,7 +43,7 @@ session.connect();
 await session.post("Profiler.enable");
 let before = process.cpuUsage();
 
-async function startCollector(): Promise<{ url: string; drain(): Promise<unknown>; stop(): Promise<void> }> {
+async function startCollector(): Promise<{ url: string; drain: () => Promise<unknown>; stop: () => Promise<void> }> {
   const collector = await Collector.start(parseConfig(CONFIG(backend!)), { dataDir });
   return { url: collector.endpoints.otlpHttp!, drain: () => collector.drain(), stop: () => collector.shutdown() };
 }

@@ -6,7 +6,7 @@ import { withAgent } from "@otel-audit/instrumentation-node";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import pg from "pg";
+import { Pool } from "pg";
 
 const { DEMO_DIR: dir, DATABASE_URL: databaseUrl, REFUNDS_API: api, WORKFLOW_ID: workflowId } = process.env;
 if (!dir || !databaseUrl || !api || !workflowId)
@@ -14,7 +14,7 @@ if (!dir || !databaseUrl || !api || !workflowId)
 
 const workflow = { name: "refund", id: workflowId };
 const onBehalfOf = "user:4711";
-const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 });
+const pool = new Pool({ connectionString: databaseUrl, max: 1 });
 
 /** An unmodified filesystem server from npm for one agent, under the same `--import`; its identity comes by the environment. */
 async function filesystemOf(agent: string): Promise<Client> {

@@ -48,7 +48,7 @@ function matches(row: AuditRow, [agent, event, action, target, outcome, decision
     `${row.Outcome} ${row.ErrorType}`.trim() === outcome &&
     row.Decision === decision &&
     row.Rule === rule &&
-    Boolean(row.Blocked) === (blocked === "stopped") &&
+    row.Blocked === (blocked === "stopped") &&
     row.OnBehalfOf === "user:4711"
   );
 }
