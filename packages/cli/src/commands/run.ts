@@ -80,8 +80,7 @@ async function run(command: readonly string[], options: RunOptions): Promise<num
   const signals = new Signals();
   const dataDir = resolve(options.keep ?? (await mkdtemp(join(tmpdir(), "otel-audit-run-"))));
   try {
-    const { Collector, parseConfig } = await import("@otel-audit/collector");
-    const collector = await Collector.start(parseConfig(CONFIG), { dataDir });
+    const collector = await startCollector(dataDir, options.keep);
     try {
       return await runAudited(command, { ...options, policy }, collector, dataDir, signals);
     } finally {
@@ -90,6 +89,16 @@ async function run(command: readonly string[], options: RunOptions): Promise<num
   } finally {
     if (options.keep === undefined) await rm(dataDir, { recursive: true, force: true, maxRetries: 3 });
     signals.close();
+  }
+}
+
+async function startCollector(dataDir: string, keep: string | undefined): Promise<Collector> {
+  const { Collector, parseConfig } = await import("@otel-audit/collector");
+  try {
+    return await Collector.start(parseConfig(CONFIG), { dataDir });
+  } catch (cause) {
+    const what = keep === undefined ? "cannot start a collector" : `--keep: cannot use "${keep}"`;
+    throw new CliError("FAILED", `${what}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
 }
 

@@ -100,6 +100,15 @@ describe("a data directory", () => {
   });
 });
 
+describe("two queries at once", () => {
+  it("wait for each other", async () => {
+    const dir = tempDir("two");
+    const writing = await engineWith(dir, [{ ActorId: "c" }]);
+    await writing.stop();
+    await expect(Promise.all([agents({ data: dir }), agents({ data: dir })])).resolves.toEqual([["c"], ["c"]]);
+  });
+});
+
 describe("a server", () => {
   it("is asked with user and token", async () => {
     await expect(agents({ url: engine.url, user: "reader", token: TOKEN })).resolves.toEqual(["a"]);

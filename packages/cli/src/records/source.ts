@@ -3,6 +3,7 @@ import { DEFAULT_DATABASE, EmbeddedEngine, isEmbeddedAvailable } from "@otel-aud
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { CliError } from "../errors.ts";
 import type { AuditQuery } from "./query.ts";
 import { readState, type CollectorState } from "./state.ts";
@@ -23,6 +24,9 @@ const REFUSED = new Set(["192", "193", "194", "497", "516"]);
 const NO_SUCH_TABLE = new Set(["60", "81"]);
 /** Milliseconds without a byte of an answer. The embedded engine stops a reader's query after 60 s. */
 const TIMEOUT_MS = 120_000;
+/** Milliseconds to wait for a directory that another engine has open, and between two attempts. */
+const LOCK_PATIENCE_MS = 15_000;
+const LOCK_RETRY_MS = 200;
 
 /** Something that answers SQL about the audit table: a running collector, a server, or the files of a stopped collector. */
 export class RecordSource {
@@ -190,15 +194,19 @@ function asReader(options: SourceOptions, engine: EmbeddedEngine): SourceOptions
   return { ...options, user: engine.reader.username, token: engine.reader.password };
 }
 
+/** Two engines cannot share a directory: another query, or an engine whose collector was just killed, is soon gone. */
 async function openEngine(dataDir: string, state: CollectorState | undefined): Promise<EmbeddedEngine> {
-  try {
-    return await EmbeddedEngine.start({ dataDir, port: 0, readOnly: true });
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    const holder = state?.isAlive
-      ? `; the collector (process ${state.pid}) seems to have it open, but does not answer`
-      : "";
-    throw new CliError("NO_DATA", `cannot open the records in ${shownPath(dataDir)}: ${reason}${holder}`, { cause });
+  for (const deadline = Date.now() + (state?.isAlive ? 0 : LOCK_PATIENCE_MS); ; await setTimeout(LOCK_RETRY_MS)) {
+    try {
+      return await EmbeddedEngine.start({ dataDir, port: 0, readOnly: true });
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      if (reason.includes("is in use") && Date.now() < deadline) continue;
+      const holder = state?.isAlive
+        ? `; the collector (process ${state.pid}) seems to have it open, but does not answer`
+        : "";
+      throw new CliError("NO_DATA", `cannot open the records in ${shownPath(dataDir)}: ${reason}${holder}`, { cause });
+    }
   }
 }
 

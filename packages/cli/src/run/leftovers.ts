@@ -10,7 +10,7 @@ export interface Leftovers {
 }
 
 /** Agent of the process that ships; its records are about itself only. */
-export const SHIPPER_AGENT = "otel-audit";
+export const SHIPPER_AGENT = "otel-audit:spool";
 
 /**
  * Ships the records that processes left in the spool because they called process.exit or were killed. Every audited
