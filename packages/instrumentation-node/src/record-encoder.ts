@@ -2,34 +2,17 @@ import { type AttributeValue, encodeAttribute } from "@otel-audit/otlp";
 import type { Verdict } from "@otel-audit/policy";
 import {
   ATTR_AUDIT_ACTION,
-  ATTR_AUDIT_ACTOR_CHAIN,
-  ATTR_AUDIT_ACTOR_CREDENTIAL_ID,
-  ATTR_AUDIT_ACTOR_ID,
   ATTR_AUDIT_ACTOR_TYPE,
   ATTR_AUDIT_EVENT_NAME,
-  ATTR_AUDIT_ON_BEHALF_OF_ID,
-  ATTR_AUDIT_ON_BEHALF_OF_TYPE,
   ATTR_AUDIT_OUTCOME,
-  ATTR_AUDIT_POLICY_DECISION,
-  ATTR_AUDIT_POLICY_ENFORCEMENT,
-  ATTR_AUDIT_POLICY_ID,
-  ATTR_AUDIT_POLICY_REASON,
-  ATTR_AUDIT_POLICY_RULE_ID,
-  ATTR_AUDIT_POLICY_VERSION,
   ATTR_AUDIT_RECORD_ID,
   ATTR_AUDIT_RECORD_ORIGIN,
   ATTR_AUDIT_SCHEMA_VERSION,
   ATTR_AUDIT_TARGET_ID,
-  ATTR_AUDIT_TARGET_NAME,
   ATTR_AUDIT_TARGET_READ_IDS,
   ATTR_AUDIT_TARGET_TYPE,
   ATTR_AUDIT_TARGET_WRITE_IDS,
-  ATTR_AUDIT_WORKFLOW_ID,
   ATTR_ERROR_TYPE,
-  ATTR_GEN_AI_AGENT_NAME,
-  ATTR_GEN_AI_AGENT_VERSION,
-  ATTR_GEN_AI_CONVERSATION_ID,
-  ATTR_GEN_AI_WORKFLOW_NAME,
   type AuditAction,
   type AuditOutcome,
   EVENT_CONNECTION_OPEN,
@@ -39,6 +22,7 @@ import {
   SCHEMA_VERSION,
 } from "@otel-audit/semantic-conventions";
 
+import { actorAttributes, attributes, sameVerdict, verdictAttributes } from "./attribute-blocks.ts";
 import type { Target } from "./audit.ts";
 import type { Actor } from "./identity.ts";
 import { randomInto } from "./ids.ts";
@@ -292,52 +276,6 @@ export class RecordEncoder {
 /** Bounded, and free of credentials, should a driver have let them through. */
 function targetId(target: Target): string {
   return bound(target.type === "file" ? target.id : redactCredentials(target.id), MAX_TARGET_ID);
-}
-
-function actorAttributes(actor: Actor): Uint8Array {
-  return attributes({
-    [ATTR_AUDIT_ACTOR_ID]: actor.id,
-    [ATTR_AUDIT_ACTOR_TYPE]: actor.type,
-    [ATTR_AUDIT_ACTOR_CHAIN]: actor.chain.length > 0 ? actor.chain : undefined,
-    [ATTR_AUDIT_ON_BEHALF_OF_ID]: actor.onBehalfOf,
-    [ATTR_AUDIT_ON_BEHALF_OF_TYPE]: actor.onBehalfOfType,
-    [ATTR_AUDIT_ACTOR_CREDENTIAL_ID]: actor.credential,
-    [ATTR_GEN_AI_AGENT_NAME]: actor.name,
-    [ATTR_GEN_AI_AGENT_VERSION]: actor.version,
-    [ATTR_GEN_AI_WORKFLOW_NAME]: actor.workflowName,
-    [ATTR_AUDIT_WORKFLOW_ID]: actor.workflowId,
-    [ATTR_GEN_AI_CONVERSATION_ID]: actor.conversation,
-  });
-}
-
-function verdictAttributes(verdict: Verdict): Uint8Array {
-  return attributes({
-    [ATTR_AUDIT_POLICY_DECISION]: verdict.decision,
-    [ATTR_AUDIT_POLICY_ENFORCEMENT]: verdict.enforcement,
-    [ATTR_AUDIT_POLICY_ID]: verdict.policyId,
-    [ATTR_AUDIT_POLICY_VERSION]: verdict.policyVersion === "" ? undefined : verdict.policyVersion,
-    [ATTR_AUDIT_POLICY_RULE_ID]: verdict.ruleId,
-    [ATTR_AUDIT_POLICY_REASON]: verdict.reason,
-    [ATTR_AUDIT_TARGET_NAME]: verdict.targetName,
-  });
-}
-
-function sameVerdict(a: Verdict, b: Verdict): boolean {
-  return (
-    a === b ||
-    (a.decision === b.decision &&
-      a.enforcement === b.enforcement &&
-      a.reason === b.reason &&
-      a.targetName === b.targetName &&
-      a.policyVersion === b.policyVersion &&
-      a.policyId === b.policyId)
-  );
-}
-
-function attributes(values: Readonly<Record<string, AttributeValue | undefined>>): Uint8Array {
-  return Buffer.concat(
-    Object.entries(values).flatMap(([key, value]) => (value === undefined ? [] : [encodeAttribute(key, value)])),
-  );
 }
 
 function varintLength(value: number): number {
