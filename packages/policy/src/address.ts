@@ -1,4 +1,4 @@
-import type { ResourceKind } from "./target.ts";
+import type { ResourceKind } from "./resource-kind.ts";
 
 // The parts of an address that different programs spell differently, and the one spelling they are compared in.
 

@@ -14,7 +14,7 @@ import { compileNamePatterns, compileResourcePattern, type NamePattern, type Res
 import type { MatchShape, PolicyShape, ResourceShape, RuleShape, TermShape } from "./schema.ts";
 import type { Path, Source } from "./source.ts";
 import { suggest } from "./suggest.ts";
-import { RESOURCE_KINDS } from "./target.ts";
+import { RESOURCE_KINDS } from "./resource-kind.ts";
 import type { PolicyMode } from "./types.ts";
 
 /** The word for an absent value. */

@@ -2,7 +2,8 @@ import { AUDIT_ACTIONS_BY_DANGER, type AuditAction } from "@otel-audit/semantic-
 import { BUILTIN_NAMES, builtinIndex, builtinName, isCertain } from "./builtin.ts";
 import { ACTOR_TYPES, type CompiledResource, type ResourceTerm } from "./model.ts";
 import { AGENT_PREFIX, type Alternative } from "./pattern.ts";
-import { describe, readTarget, RESOURCE_KINDS, type Reading, type ResourceKind } from "./target.ts";
+import { RESOURCE_KINDS, type ResourceKind } from "./resource-kind.ts";
+import { describe, readTarget, type Reading } from "./target.ts";
 import type { PolicyAction } from "./types.ts";
 
 /** Most targets of one action. */

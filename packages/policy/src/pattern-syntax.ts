@@ -9,7 +9,7 @@ import {
   type GlobSegment,
   type GlobToken,
 } from "./glob-syntax.ts";
-import type { ResourceKind } from "./target.ts";
+import type { ResourceKind } from "./resource-kind.ts";
 
 /** One brace-free pattern, its host in canonical form. */
 export interface ParsedPattern {

@@ -11,7 +11,7 @@ import {
   type GlobToken,
 } from "./glob-syntax.ts";
 import { checkBrackets, parsePattern } from "./pattern-syntax.ts";
-import type { ResourceKind } from "./target.ts";
+import type { ResourceKind } from "./resource-kind.ts";
 
 /** One brace-free pattern of a resource in both readings, see `Reading`. */
 export interface Alternative {

@@ -1,13 +1,9 @@
 import type { AuditTargetType } from "@otel-audit/semantic-conventions";
 import { canonicalAuthority, decodeOnce, foldText, resolvePath } from "./address.ts";
+import type { ResourceKind } from "./resource-kind.ts";
 
 /** Longest target id that is judged, in UTF-16 code units. */
 export const MAX_TARGET_LENGTH = 8192;
-
-/** What a resource may protect: the keys of a resource in the document. */
-export type ResourceKind = "http" | "db" | "file" | "tool" | "process" | "socket";
-
-export const RESOURCE_KINDS: readonly ResourceKind[] = ["http", "db", "file", "tool", "process", "socket"];
 
 /**
  * A target as the patterns see it. Where systems disagree about an address there are two readings, and the doubt goes

@@ -5,7 +5,7 @@ import type { CompiledPolicy, CompiledRule, NameTerm } from "./model.ts";
 import type { Path, Source } from "./source.ts";
 import { formatPath } from "./source.ts";
 import { suggest } from "./suggest.ts";
-import type { ResourceKind } from "./target.ts";
+import type { ResourceKind } from "./resource-kind.ts";
 
 export type PolicyWarningCode =
   /** No action can match the rule. */
