@@ -170,7 +170,7 @@ describe("the README", () => {
 
   it("shows the message of an error as it is", () => {
     const example = /```text\n([^]*?)```/.exec(readme)?.[1]?.trim() ?? "";
-    const text = snippet("support.yaml").replace("deny:   { resource: cards }", "deny:   { resorce: cards }");
+    const text = snippet("support.yaml").replace("{ resource: cards }", "{ resorce: cards }");
     expect(failure(() => Policy.parse(text, { file: "support.yaml" })).message).toBe(example);
   });
 });

@@ -49,7 +49,7 @@ export class Policy implements PolicyEvaluator {
   /** Compiles a document of at most 64 KiB. Throws `PolicyError`. */
   static parse(text: string, options: PolicyOptions = {}): Policy {
     const source = new Source(text, options.file ?? "policy.yaml");
-    const shape = checkShape(source, policyShape);
+    const shape = checkShape(source, policyShape());
     source.throwIfFaulty();
     if (shape === undefined) {
       throw new TypeError("a document without a shape was not reported");

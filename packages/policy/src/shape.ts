@@ -1,9 +1,10 @@
-import { z } from "zod";
+import type { z as Zod } from "zod";
+import { zodLibrary } from "./lazy.ts";
 import type { Path, Source } from "./source.ts";
 import { suggest } from "./suggest.ts";
 
 /** Validates plain data against a zod schema; faults go to the source's list and give `undefined`. */
-export function checkShape<T>(source: Source, schema: z.ZodType<T>): T | undefined {
+export function checkShape<T>(source: Source, schema: Zod.ZodType<T>): T | undefined {
   const result = schema.safeParse(source.value, { reportInput: true });
   if (result.success) {
     return result.data;
@@ -14,9 +15,9 @@ export function checkShape<T>(source: Source, schema: z.ZodType<T>): T | undefin
   return undefined;
 }
 
-type Issue = z.core.$ZodIssue;
+type Issue = Zod.core.$ZodIssue;
 
-function reportIssue(source: Source, issue: Issue, before: Path, schema: z.ZodType): void {
+function reportIssue(source: Source, issue: Issue, before: Path, schema: Zod.ZodType): void {
   const path = [...before, ...issue.path.map((part) => (typeof part === "symbol" ? String(part) : part))];
   switch (issue.code) {
     case "unrecognized_keys": {
@@ -71,32 +72,34 @@ function isTypeFault(issue: Issue): boolean {
 }
 
 /** The keys that the schema knows at a path, for suggestions. */
-function keysAt(schema: z.ZodType, path: Path): string[] {
-  let candidates: z.core.$ZodType[] = [schema];
+function keysAt(schema: Zod.ZodType, path: Path): string[] {
+  let candidates: Zod.core.$ZodType[] = [schema];
   for (const part of path) {
     candidates = candidates.flatMap((each) => children(each, part));
   }
-  return candidates.flatMap(unwrap).flatMap((each) => (each instanceof z.ZodObject ? Object.keys(each.shape) : []));
+  return candidates
+    .flatMap(unwrap)
+    .flatMap((each) => (each instanceof zodLibrary().ZodObject ? Object.keys(each.shape) : []));
 }
 
-function children(schema: z.core.$ZodType, part: string | number): z.core.$ZodType[] {
+function children(schema: Zod.core.$ZodType, part: string | number): Zod.core.$ZodType[] {
   return unwrap(schema).flatMap((each) => {
-    if (each instanceof z.ZodObject) {
+    if (each instanceof zodLibrary().ZodObject) {
       const child = Object.entries(each.shape).find(([key]) => key === part)?.[1];
       return child === undefined ? [] : [child];
     }
-    if (each instanceof z.ZodArray) {
+    if (each instanceof zodLibrary().ZodArray) {
       return [each.element];
     }
-    return each instanceof z.ZodRecord ? [each.valueType] : [];
+    return each instanceof zodLibrary().ZodRecord ? [each.valueType] : [];
   });
 }
 
-function unwrap(schema: z.core.$ZodType): z.core.$ZodType[] {
-  if (schema instanceof z.ZodOptional) {
+function unwrap(schema: Zod.core.$ZodType): Zod.core.$ZodType[] {
+  if (schema instanceof zodLibrary().ZodOptional) {
     return unwrap(schema.unwrap());
   }
-  return schema instanceof z.ZodUnion ? schema.options.flatMap((each) => unwrap(each)) : [schema];
+  return schema instanceof zodLibrary().ZodUnion ? schema.options.flatMap((each) => unwrap(each)) : [schema];
 }
 
 function article(type: string): string {

@@ -1,5 +1,6 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Document } from "yaml";
+import type { Document, LineCounter } from "yaml";
 import { PolicyError, type PolicyErrorCode, type PolicyIssue } from "./error.ts";
+import { yamlLibrary } from "./lazy.ts";
 import { NestingError, parseYaml } from "./yaml-text.ts";
 
 /**
@@ -19,7 +20,8 @@ export class Source {
   readonly file: string;
   /** Objects have no prototype, so that a key called `constructor` is a key like any other. */
   readonly value: unknown;
-  #lines = new LineCounter();
+  readonly #yaml = yamlLibrary();
+  #lines: LineCounter = new this.#yaml.LineCounter();
   readonly #keys = new Map<string, number>();
   readonly #values = new Map<string, number>();
   readonly #issues: PolicyIssue[] = [];
@@ -103,6 +105,7 @@ export class Source {
   }
 
   #plain(document: Document, node: unknown, path: Path, open: Set<unknown>): unknown {
+    const { isAlias, isMap, isScalar, isSeq } = this.#yaml;
     const start = isAlias(node) || isMap(node) || isSeq(node) || isScalar(node) ? (node.range?.[0] ?? 0) : 0;
     this.#nodes += 1;
     if (this.#nodes > MAX_NODES) {
@@ -139,6 +142,7 @@ export class Source {
   }
 
   #plainMap(document: Document, node: unknown, path: Path, open: Set<unknown>): unknown {
+    const { isMap, isScalar } = this.#yaml;
     if (!isMap(node)) {
       return null;
     }

@@ -1,4 +1,5 @@
-import { Composer, LineCounter, Parser, YAMLParseError, type CST, type Document, type YAMLError } from "yaml";
+import type { CST, Document, LineCounter, YAMLError } from "yaml";
+import { yamlLibrary } from "./lazy.ts";
 
 /** Deepest nesting that is handed to the YAML library; policies need seven levels. */
 const MAX_NESTING = 64;
@@ -22,6 +23,7 @@ export class NestingError extends Error {
 
 /** Parses one YAML 1.2 document with the places of its nodes. Throws {@link NestingError}. */
 export function parseYaml(text: string): YamlText {
+  const { Composer, LineCounter, Parser, YAMLParseError } = yamlLibrary();
   const lines = new LineCounter();
   const tokens = [...new Parser(lines.addNewLine).parse(text)];
   checkNesting(tokens);
