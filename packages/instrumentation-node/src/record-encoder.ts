@@ -1,4 +1,4 @@
-import { type AttributeValue, encodeAttribute } from "@otel-audit/otlp";
+import { type AttributeValue, encodeAttribute } from "@otel-audit/otlp/encoding";
 import type { Verdict } from "@otel-audit/policy";
 import {
   ATTR_AUDIT_ACTION,

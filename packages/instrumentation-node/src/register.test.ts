@@ -202,3 +202,22 @@ test("the package's name works as --import, and its withAgent is the same one un
   const run = await app.run({ nodeArgs: ["--import", "@otel-audit/instrumentation-node/register"] });
   expect(run.actions.map((span) => text(span, "audit.actor.id"))).toEqual(["agent:cjs"]);
 });
+
+// Where nobody can guess that there is a pg, the parser is loaded together with it: a connection takes longer than that.
+test.each([
+  ["where pg is installed, before the first statement", "", 0],
+  ["with a pg from anywhere else", "far/away/", 1000],
+])("the parser of SQL is loaded %s", async (_, folder, wait) => {
+  const pg = `${folder}node_modules/pg`;
+  await using app = await makeApp({
+    "main.mjs": `import pg from "$DIR/${pg}/lib/index.js";
+      const client = Object.assign(new pg.Client(), { host: "db", database: "app" });
+      await new Promise((go) => setTimeout(go, ${wait}));
+      await client.query("SELECT a FROM orders");`,
+    [`${pg}/package.json`]: `{ "name": "pg", "version": "8.99.0", "main": "lib/index.js" }`,
+    [`${pg}/lib/index.js`]: `exports.Client = require("./client.js");`,
+    [`${pg}/lib/client.js`]: `module.exports = class Client { query(text) { return Promise.resolve(text); } };`,
+  });
+  const run = await app.run();
+  expect(run.actions.map(summary)).toEqual(["db.statement READ success postgresql://db/app/public.orders"]);
+});

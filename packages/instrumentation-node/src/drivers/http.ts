@@ -1,13 +1,13 @@
 import * as diagnostics from "node:diagnostics_channel";
 import { errorMonitor } from "node:events";
-import http from "node:http";
-import https from "node:https";
+import type { OutgoingMessage } from "node:http";
 import * as module from "node:module";
 import { urlToHttpOptions } from "node:url";
 
 import { ATTR_HTTP_RESPONSE_STATUS_CODE } from "@otel-audit/semantic-conventions";
 
 import { begin, observes, type Operation } from "../audit.ts";
+import { http, https } from "../builtins.ts";
 import type { Driver, Installed } from "../driver.ts";
 import type { AuditPolicyDeniedError } from "../errors.ts";
 import { replace } from "../patch.ts";
@@ -97,7 +97,7 @@ function run<T>(args: unknown[], scheme: Scheme, make: (args: unknown[]) => T): 
   return request;
 }
 
-function follow(request: http.OutgoingMessage, operation: Operation): void {
+function follow(request: OutgoingMessage, operation: Operation): void {
   pending.set(request, operation);
   // Not `error`: a listener there would keep an error that the application does not handle from ending it.
   request.once(errorMonitor, (error: unknown) => operation.end(error));
@@ -146,7 +146,7 @@ class DenyingAgent extends http.Agent {
 }
 
 /** The arguments with another agent; what they say else stays. */
-function withAgent(args: unknown[], agent: http.Agent): unknown[] {
+function withAgent(args: unknown[], agent: DenyingAgent): unknown[] {
   const [first, second, ...rest] = args;
   if (!isUrl(first)) return [{ ...toObject(first), agent }, second, ...rest];
   return isFunction(second) ? [first, { agent }, second, ...rest] : [first, { ...toObject(second), agent }, ...rest];

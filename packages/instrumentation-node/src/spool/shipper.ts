@@ -1,5 +1,5 @@
-import { readFramesSync } from "@otel-audit/ledger";
-import { frameSpans } from "@otel-audit/otlp";
+import { readFramesSync } from "@otel-audit/ledger/frames";
+import { frameSpans } from "@otel-audit/otlp/encoding";
 
 import { asOurselves } from "../identity.ts";
 import { ownWork } from "../own-work.ts";

@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import { join } from "node:path";
 
-import { FrameWriter } from "@otel-audit/ledger";
+import { FrameWriter } from "@otel-audit/ledger/frames";
 
 import { InstrumentationError } from "../errors.ts";
 import { ownWork } from "../own-work.ts";

@@ -1,13 +1,13 @@
-import * as http from "node:http";
-import * as https from "node:https";
+import type { IncomingHttpHeaders } from "node:http";
 
+import { http, https } from "../builtins.ts";
 import { asOurselves } from "../identity.ts";
 import { withoutDebugSpans } from "../trace-context.ts";
 
 /** What a server answered. */
 export interface Answer {
   readonly status: number;
-  readonly headers: http.IncomingHttpHeaders;
+  readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
 }
 
