@@ -123,6 +123,9 @@ it.each(commands)("%s", async (line) => {
   await rule![1](line);
 });
 
+const where = (condition: string): Promise<unknown[]> =>
+  collector.sql(`SELECT 1 FROM otel_audit.audit_events WHERE ${condition}`);
+
 it("runs the JavaScript", async () => {
   const [withAgent, sdk, ...others] = snippets.filter(({ language }) => language === "js");
   expect(others).toEqual([]);
@@ -139,8 +142,6 @@ it("runs the JavaScript", async () => {
     OTEL_AUDIT_AGENT_ID: "in-sdk",
   });
   expect(inSdk.code, inSdk.output).toBe(0);
-  const where = (condition: string): Promise<unknown[]> =>
-    collector.sql(`SELECT 1 FROM otel_audit.audit_events WHERE ${condition}`);
   await expect
     .poll(() => where("OnBehalfOf = 'user:4711' AND WorkflowId = 'refund-1001' AND EventName = 'http.request'"))
     .toHaveLength(1);
@@ -153,14 +154,15 @@ it("runs the SQL", async () => {
   }
 });
 
+const columns = (text: string): string[] =>
+  text
+    .split("\n")[0]!
+    .trim()
+    .split(/\s{2,}/);
+
 it("shows the columns that the command prints", async () => {
   const picture = snippets.find(({ language }) => language === "text")!.code;
   const { output } = await run(process.execPath, [otelAudit, "query", "--data", dataDir]);
-  const columns = (text: string): string[] =>
-    text
-      .split("\n")[0]!
-      .trim()
-      .split(/\s{2,}/);
   expect(columns(picture)).toEqual(columns(output));
 });
 
