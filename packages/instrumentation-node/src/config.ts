@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 
 import type { PolicyMode } from "@otel-audit/policy";
 import type { Attributes } from "@otel-audit/otlp";
+import { ATTR_SERVICE_NAME } from "@otel-audit/semantic-conventions";
 
 import { InstrumentationError } from "./errors.ts";
 import { type Actor, resolveActor } from "./identity.ts";
@@ -91,10 +92,10 @@ function agent(env: Environment): Actor | undefined {
 }
 
 function resource(env: Environment): Attributes {
-  const attributes: Record<string, string> = { "service.name": "unknown_service:node" };
+  const attributes: Record<string, string> = { [ATTR_SERVICE_NAME]: "unknown_service:node" };
   for (const [key, value] of pairs(env["OTEL_RESOURCE_ATTRIBUTES"])) attributes[key] = value;
   const service = nonEmpty(env["OTEL_SERVICE_NAME"]);
-  if (service !== undefined) attributes["service.name"] = service;
+  if (service !== undefined) attributes[ATTR_SERVICE_NAME] = service;
   return attributes;
 }
 

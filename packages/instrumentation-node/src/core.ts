@@ -277,14 +277,18 @@ function verdictOf(
   return { decision: "deny", enforcement, policyId: policy.id, policyVersion: policy.version, ruleId, reason, action };
 }
 
-/** `error.type`: an error's code, else its name. Never throws, whatever was thrown at the application. */
+/** `error.type`: an error's code, else its name; never the code of a DOMException. Never throws, whatever was thrown at the application. */
 function errorType(error: unknown): string {
   if (typeof error === "string" && error !== "") return error;
   if (typeof error !== "object" || error === null) return "_OTHER";
   try {
     const code = property(error, "code");
     const name = property(error, "name");
-    if ((typeof code === "string" && code !== "") || typeof code === "number") return String(code);
+    // A DOMException's code is a number of a list that was closed long ago: 20 for AbortError, 0 for new ones.
+    if (error instanceof DOMException) return error.name;
+    if (typeof code === "string" && code !== "") return code;
+    // Databases and gRPC number their errors from 1.
+    if (typeof code === "number" && Number.isSafeInteger(code) && code > 0) return String(code);
     return typeof name === "string" && name !== "" ? name : "_OTHER";
   } catch {
     return "_OTHER";

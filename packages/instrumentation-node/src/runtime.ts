@@ -2,6 +2,13 @@ import { writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { isMainThread } from "node:worker_threads";
 
+import {
+  ATTR_HOST_NAME,
+  ATTR_PROCESS_PID,
+  ATTR_PROCESS_RUNTIME_NAME,
+  ATTR_PROCESS_RUNTIME_VERSION,
+} from "@otel-audit/semantic-conventions";
+
 import { connect } from "./audit.ts";
 import type { AuditConfig } from "./config.ts";
 import { ControlRecords } from "./control-records.ts";
@@ -44,10 +51,10 @@ export class AuditRuntime {
     this.gate = ownWork(() => loadGate(config.policyFile, config.mode));
     const resource = {
       ...config.resource,
-      "process.pid": process.pid,
-      "process.runtime.name": "nodejs",
-      "process.runtime.version": process.versions.node,
-      "host.name": hostname(),
+      [ATTR_PROCESS_PID]: process.pid,
+      [ATTR_PROCESS_RUNTIME_NAME]: "nodejs",
+      [ATTR_PROCESS_RUNTIME_VERSION]: process.versions.node,
+      [ATTR_HOST_NAME]: hostname(),
     };
     const owner = thisOwner(resource, { name: SCOPE_NAME, version: VERSION });
     this.#spool = ownWork(() => new Spool(config.spoolDir, owner, config.spoolMaxBytes));

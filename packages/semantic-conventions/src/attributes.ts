@@ -526,6 +526,32 @@ export const PREFIX_AUDIT_RAW = "audit.raw.";
  */
 export const ATTR_AUDIT_FILE_FLAGS = "audit.file.flags" as const;
 
+/** Why a statement was not understood. It is then an EXECUTE on the whole database. */
+export const ATTR_AUDIT_DB_UNCLASSIFIED = "audit.db.unclassified" as const;
+
+/** A value of `audit.db.unclassified`: Not accepted by the database's grammar, or no text at all. */
+export const AUDIT_DB_UNCLASSIFIED_VALUE_INVALID = "invalid" as const;
+
+/** A value of `audit.db.unclassified`: Longer than what is parsed. */
+export const AUDIT_DB_UNCLASSIFIED_VALUE_TOO_LONG = "too_long" as const;
+
+/** A value of `audit.db.unclassified`: Nested deeper than what is parsed. */
+export const AUDIT_DB_UNCLASSIFIED_VALUE_TOO_DEEP = "too_deep" as const;
+
+/** A value of `audit.db.unclassified`: The parser was not loaded yet, or failed. */
+export const AUDIT_DB_UNCLASSIFIED_VALUE_NO_PARSER = "no_parser" as const;
+
+/** Values of `audit.db.unclassified`. */
+export type AuditDbUnclassified = "invalid" | "too_long" | "too_deep" | "no_parser";
+
+/** All values of `audit.db.unclassified`. */
+export const AUDIT_DB_UNCLASSIFIED_VALUES: readonly AuditDbUnclassified[] = [
+  "invalid",
+  "too_long",
+  "too_deep",
+  "no_parser",
+];
+
 /**
  * The policy's text, byte for byte what `audit.policy.version` is the hash of.
  *

@@ -116,12 +116,12 @@ async function runAudited(
 ): Promise<number> {
   const [program = "", ...args] = command;
   const audit: Leftovers = {
-    register: import.meta.resolve("@otel-audit/instrumentation-node/register"),
     endpoint: collector.endpoints.otlpHttp!,
     spoolDir: join(dataDir, "spool"),
   };
   const environment = auditEnvironment(process.env, {
     ...audit,
+    register: import.meta.resolve("@otel-audit/instrumentation-node/register"),
     agent: options.agent ?? process.env.OTEL_AUDIT_AGENT_ID ?? agentName(program, args),
     policy: options.policy,
     mode: options.mode,

@@ -7,7 +7,6 @@ import {
 } from "@otel-audit/semantic-conventions";
 import { UNATTRIBUTED } from "./filter.ts";
 import type { ActionGroup } from "./query.ts";
-import { SHIPPER_AGENT } from "../run/leftovers.ts";
 
 /** Records about the audit itself, not about what an agent did. */
 export const CONTROL_EVENTS: ReadonlySet<string> = new Set([
@@ -65,7 +64,7 @@ export function summarize(groups: readonly ActionGroup[]): Summary {
   const of = (event: string): ActionGroup[] => groups.filter((group) => group.EventName === event);
   return {
     actions: total(actions),
-    processes: total(of(EVENT_PROCESS_START).filter((group) => group.OnBehalfOf !== SHIPPER_AGENT)),
+    processes: total(of(EVENT_PROCESS_START)),
     agents: [...Map.groupBy(done, (group) => group.ActorId || UNATTRIBUTED)]
       .map(([agent, own]) => summarizeAgent(agent, own))
       .toSorted((a, b) => compareText(a.agent, b.agent)),

@@ -15,6 +15,7 @@ import {
   SpanIndex,
   ValueKind,
 } from "@otel-audit/otlp";
+import { ATTR_SERVICE_NAME } from "@otel-audit/semantic-conventions";
 import { ByteSink, text } from "../native/byte-sink.ts";
 import { valueText } from "./value-text.ts";
 
@@ -22,7 +23,7 @@ const KINDS = ["Unspecified", "Internal", "Server", "Client", "Producer", "Consu
 const STATUSES = ["Unset", "Ok", "Error"].map(text);
 /** pdata has no text for a number outside its enum. */
 const EMPTY = text("");
-const SERVICE_NAME = Buffer.from("service.name");
+const SERVICE_NAME = Buffer.from(ATTR_SERVICE_NAME);
 const HEX = Buffer.from("0123456789abcdef");
 
 /** RowBinary rows of `otel_traces` from OTLP bytes. */

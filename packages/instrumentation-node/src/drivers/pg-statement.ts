@@ -1,4 +1,5 @@
 import {
+  ATTR_AUDIT_DB_UNCLASSIFIED,
   ATTR_DB_COLLECTION_NAME,
   ATTR_DB_NAMESPACE,
   ATTR_DB_OPERATION_NAME,
@@ -16,9 +17,6 @@ import type { ObservedAction } from "../audit.ts";
 import type { SqlClassification } from "../sql/classification.ts";
 import { type DatabaseAddress, databaseId, sqlTargets } from "../sql/targets.ts";
 import { property } from "../unknown.ts";
-
-/** Why a statement is recorded as an EXECUTE on the whole database: a value of UnclassifiedReason. */
-export const ATTR_AUDIT_DB_UNCLASSIFIED = "audit.db.unclassified";
 
 /** What is known of a client. */
 interface Connection {

@@ -246,8 +246,7 @@ function onHeaders(message: unknown): void {
 
 function onError(message: unknown): void {
   const error = property(message, "error");
-  // The code of a DOMException is a number that nobody knows: 20 for AbortError.
-  operationOf(message)?.end(error instanceof DOMException ? error.name : (error ?? "_OTHER"));
+  operationOf(message)?.end(error ?? "_OTHER");
 }
 
 function operationOf(message: unknown): Operation | undefined {

@@ -30,7 +30,7 @@ export function thisOwner(resource: Attributes, scope: Owner["scope"]): Owner {
     format: 1,
     pid: process.pid,
     thread: threadId,
-    started: startTime(process.pid),
+    started: processStat(process.pid).started,
     place: place(),
     resource,
     scope,
@@ -83,7 +83,10 @@ export function mayBeAlive(owner: Owner, folder: string): boolean {
   } catch (error) {
     return property(error, "code") !== "ESRCH";
   }
-  return owner.started === undefined || startTime(owner.pid) === owner.started;
+  const { state, started } = processStat(owner.pid);
+  // A zombie answers signals, and in a container without an init that reaps it does so for ever.
+  if (state === "Z" || state === "X") return false;
+  return owner.started === undefined || started === owner.started;
 }
 
 function modified(folder: string): number {
@@ -98,10 +101,12 @@ function place(): string {
   return [hostname(), readText("/proc/sys/kernel/random/boot_id"), link("/proc/self/ns/pid")].join(" ");
 }
 
-function startTime(pid: number): string | undefined {
-  // Field 22 of stat, counted behind the command's closing parenthesis: the command may hold spaces.
+/** What Linux tells of a process; nothing elsewhere. */
+function processStat(pid: number): { readonly state: string | undefined; readonly started: string | undefined } {
+  // Fields 3 and 22, counted behind the command's closing parenthesis: the command may hold spaces.
   const stat = readText(`/proc/${pid}/stat`);
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return { state: fields[0], started: fields[19] };
 }
 
 function readText(path: string): string {

@@ -52,6 +52,7 @@ export class Shipper {
   #retryMs = 0;
   #verified: boolean;
   #trouble = "";
+  #sent = 0;
   #stopped = false;
 
   /** @param say hears of trouble and of its end, once each */
@@ -74,7 +75,17 @@ export class Shipper {
     return this.#running === undefined ? this.#begin() : this.#running.then(() => this.#begin());
   }
 
-  /** Sends nothing more by itself. */
+  /** How many records were acknowledged. */
+  get sent(): number {
+    return this.#sent;
+  }
+
+  /** How long to wait before the next attempt, in milliseconds; 0 after a good one. */
+  get retryMs(): number {
+    return this.#retryMs;
+  }
+
+  /** Sends nothing more by itself; what goes out just now is the last. */
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
@@ -103,7 +114,7 @@ export class Shipper {
 
   async #shipAll(): Promise<boolean> {
     try {
-      for (let file = this.#next(); file !== undefined; file = this.#next()) await this.#ship(file);
+      for (let file = this.#next(); file !== undefined && !this.#stopped; file = this.#next()) await this.#ship(file);
       this.#retryMs = 0;
       if (this.#trouble !== "") this.#say(`records go out again to ${this.#url.origin}`);
       this.#trouble = "";
@@ -140,7 +151,9 @@ export class Shipper {
     const answer = await this.#post(frameSpans(file.owner.resource, file.owner.scope, batch));
     if (answer.status === 200) {
       // A partial success: some records will never be taken as they are.
-      return answer.body.length > 0 && hasRejections(answer.body);
+      const rejected = rejectedSpans(answer.body);
+      this.#sent += Math.max(0, batch.length - rejected);
+      return rejected > 0;
     }
     if (answer.status !== 400 && answer.status !== 413) throw new NotSent(describe(answer), retryAfter(answer));
     if (batch.length === 1) return true;
@@ -200,8 +213,11 @@ function* batches(payloads: readonly Uint8Array[]): Iterable<readonly Uint8Array
 }
 
 /** ExportTraceServiceResponse { partial_success (1) { rejected_spans (1), error_message (2) } }. */
-function hasRejections(body: Uint8Array): boolean {
-  return body[0] === 0x0a && body[2] === 0x08 && body[3] !== 0;
+function rejectedSpans(body: Uint8Array): number {
+  if (body[0] !== 0x0a || body[2] !== 0x08) return 0;
+  // No batch is longer than two bytes of a varint can say.
+  const low = body[3] ?? 0;
+  return low < 0x80 ? low : (low & 0x7f) + (body[4] ?? 0) * 128;
 }
 
 function tracesUrl(endpoint: URL): URL {

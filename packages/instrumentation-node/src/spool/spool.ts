@@ -1,5 +1,5 @@
 import * as fs from "node:fs";
-import { join } from "node:path";
+import { join, relative, sep } from "node:path";
 
 import { FrameWriter } from "@otel-audit/ledger/frames";
 
@@ -13,7 +13,8 @@ export interface SpoolFile {
   readonly owner: Owner;
 }
 
-const EXTENSION = ".frames";
+/** Of files of records. */
+export const EXTENSION = ".frames";
 /** A file is closed at this size, in bytes: it is read and sent as a whole. */
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
 
@@ -131,6 +132,14 @@ export class Spool {
   /** Tells processes that cannot see this one that it lives. */
   touch(): void {
     touchOwner(this.folder);
+  }
+
+  /** Gives back what was claimed and not sent: whoever looks next finds it where it was. */
+  release(): void {
+    const folders = new Set(this.#closed.map((file) => relative(this.folder, file.path).split(sep, 1)[0] ?? ""));
+    this.#closed = [];
+    this.#closedBytes = 0;
+    for (const name of folders) fs.renameSync(join(this.folder, name), join(this.#spoolDir, name));
   }
 
   /** Closes the open file, and removes the folder if nothing is left in it. */

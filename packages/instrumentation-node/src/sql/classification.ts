@@ -1,14 +1,7 @@
-import type { AuditAction } from "@otel-audit/semantic-conventions";
+import type { AuditAction, AuditDbUnclassified } from "@otel-audit/semantic-conventions";
 
-/** Why a text was not understood. */
-export type UnclassifiedReason =
-  /** PostgreSQL's grammar does not accept it, or it has a NUL, or it is no text at all. */
-  | "invalid"
-  /** Longer than MAX_SQL_LENGTH. */
-  | "too_long"
-  | "too_deep"
-  /** The parser is not loaded yet, or has failed in a way that it does not recover from. */
-  | "no_parser";
+/** Why a text was not understood: invalid, longer than MAX_SQL_LENGTH, nested too deeply, or there was no parser. */
+export type UnclassifiedReason = AuditDbUnclassified;
 
 /** A table, view, sequence or other relation. */
 export interface SqlTable {
