@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 
 import { startOtlpSink, tempDir } from "../../../../test/support/index.ts";
 import { shipSpool } from "../index.ts";
-import { type App, makeApp, summary, text } from "../testing/run-app.ts";
+import { type App, makeApp, summary } from "../testing/run-app.ts";
 
 const EXITS = `import fs from "node:fs"; import { withAgent } from "$INDEX";
   for (const name of ["a", "b"]) withAgent({ id: "agent:" + name }, () => fs.writeFileSync(name, ""));
