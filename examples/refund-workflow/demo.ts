@@ -123,7 +123,7 @@ function epilogue(dataDir: string, print: (line: string) => void): void {
   print(`\nthe table holds exactly the ${EXPECTED.length} records of the workflow; they are in ${data}. Try next:`);
   print(`  npx otel-audit query --data ${data} --decision deny`);
   print(`  npx otel-audit query --data ${data} --agent refunds --format json`);
-  print(`  npx otel-audit run -- node -e "fetch('http://127.0.0.1:9/')"`);
+  print(`  npx otel-audit run -- node -e "require('fs').readFileSync('package.json')"`);
 }
 
 if (import.meta.main) {
