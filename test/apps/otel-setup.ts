@@ -13,7 +13,8 @@ import {
   TraceIdRatioBasedSampler,
   type Sampler,
 } from "@opentelemetry/sdk-trace";
-import { AuditInstrumentation } from "@otel-audit/instrumentation-node";
+import type { AuditInstrumentation } from "@otel-audit/instrumentation-node";
+import { createRequire } from "node:module";
 
 const { OURS, SAMPLER, OFFICIAL } = process.env;
 
@@ -38,8 +39,12 @@ const idGenerator = {
 };
 
 const root = SAMPLER === "ratio-0" ? new TraceIdRatioBasedSampler(0) : new AlwaysOnSampler();
-const audit = (): AuditInstrumentation[] => [new AuditInstrumentation()];
-const before = OURS === "before" ? audit() : [];
+/** Loaded only here: what its modules take from `http` and `fs` depends on who was there first. */
+async function audit(): Promise<AuditInstrumentation[]> {
+  const { AuditInstrumentation } = await import("@otel-audit/instrumentation-node");
+  return [new AuditInstrumentation()];
+}
+const before = OURS === "before" ? await audit() : [];
 const official =
   OFFICIAL === "1"
     ? [
@@ -50,7 +55,10 @@ const official =
         new FsInstrumentation({ requireParentSpan: true }),
       ]
     : [];
-const after = OURS === "after" ? audit() : [];
+// The official ones patch a builtin when it is required.
+const require = createRequire(import.meta.url);
+for (const name of ["http", "https", "fs", "fs/promises"]) require(name);
+const after = OURS === "after" ? await audit() : [];
 
 export const sdk = new NodeSDK({
   sampler: listening(new ParentBasedSampler({ root })),
