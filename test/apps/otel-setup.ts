@@ -68,5 +68,3 @@ export const sdk = new NodeSDK({
   autoDetectResources: false,
 });
 sdk.start();
-// The parser of SQL is loaded in the background: an application has much to do first.
-await new Promise((resolve) => setTimeout(resolve, 300));
