@@ -22,9 +22,14 @@ export const undiciDriver: Driver = { name: "undici", install };
 const pending = new WeakMap<object, Operation>();
 /** Where a request came from, and through what it goes. */
 interface Caller {
-  run<R>(fn: () => R): R;
+  /** Runs in the caller's context; undefined while that is the current one. */
+  run: (<R>(fn: () => R) => R) | undefined;
   readonly socketPath: string | undefined;
 }
+
+/** The caller of a request that is not to be recorded, wherever a pool runs it later. */
+const NOBODY: Caller = { run: undefined, socketPath: undefined };
+const NOTHING = { operation: undefined };
 
 /** Handlers of requests on their way through agents and pools. */
 const callers = new WeakMap<object, Caller>();
@@ -32,6 +37,7 @@ const callers = new WeakMap<object, Caller>();
 const patched = new WeakSet<object>();
 /** Prototypes whose `dispatch` makes the request itself (true) or hands it on to another dispatcher. */
 const makers = new WeakMap<object, boolean>();
+const origins = new WeakMap<object, unknown>();
 const socketPaths = new WeakMap<object, string | undefined>();
 /** The dispatchers whose `dispatch` is running, the innermost last. */
 const dispatching: object[] = [];
@@ -117,19 +123,24 @@ function wrapDispatch(original: AnyFunction): AnyFunction {
     if (!isObject(this) || !isObject(handler)) return Reflect.apply(original, this, args);
     const caller = callers.get(handler);
     if (!isMaker(this)) {
-      if (caller === undefined)
-        callers.set(handler, { run: AsyncLocalStorage.snapshot(), socketPath: socketPathOf(this) });
-      return within(this, original, args);
+      if (caller !== undefined) return within(this, original, args);
+      const own: Caller = observes() ? { run: undefined, socketPath: socketPathOf(this) } : NOBODY;
+      callers.set(handler, own);
+      const result = within(this, original, args);
+      // Queued: whoever lets it through may be anybody. Few requests are, and a snapshot is dear.
+      if (own !== NOBODY && callers.get(handler) === own) own.run = AsyncLocalStorage.snapshot();
+      return result;
     }
     callers.delete(handler);
+    if (caller === NOBODY) return decide(NOTHING, () => within(this, original, args));
     const dispatch = (): unknown => makeRequest(this, original, args, caller?.socketPath);
-    return caller === undefined ? dispatch() : caller.run(dispatch);
+    return caller?.run === undefined ? dispatch() : caller.run(dispatch);
   };
 }
 
 /** `dispatch` of a client: decides about the one request that it is going to make. */
 function makeRequest(client: object, original: AnyFunction, args: unknown[], socketPath: string | undefined): unknown {
-  if (!observes()) return decide({ operation: undefined }, () => within(client, original, args));
+  if (!observes()) return decide(NOTHING, () => within(client, original, args));
   const [options, ...rest] = args;
   const operation = begin(describe(options, clientOrigin(client) ?? property(options, "origin"), socketPath));
   if (operation?.denied !== undefined) {
@@ -277,7 +288,8 @@ function toUrl(origin: unknown): URL | undefined {
 
 /** What a client connects to, whatever a request's options say. */
 function clientOrigin(client: object): unknown {
-  return property(ownSymbol(client, "url"), "origin");
+  if (!origins.has(client)) origins.set(client, property(ownSymbol(client, "url"), "origin"));
+  return origins.get(client);
 }
 
 /** The unix socket that an agent was told to use for all hosts. A Client or Pool of its own does not keep it. */
