@@ -154,7 +154,6 @@ describe("a running collector", () => {
     const [row] = await collector.sql<Record<string, unknown>>(
       "SELECT * FROM otel_audit.audit_events WHERE RecordId = 'forged'",
     );
-    expect(JSON.stringify(row)).not.toContain('"forged","forged"');
     expect(row).toMatchObject({
       Provenance: "asserted",
       Principal: "",

@@ -65,7 +65,9 @@ async function refunds(files: Client): Promise<string> {
   await response.json();
   await pool.query("UPDATE orders SET status = 'refunded' WHERE id = $1", [1001]);
   // Not its business: the policy stops this before a byte leaves.
-  await pool.query("SELECT number FROM cards WHERE customer = $1", [4711]).catch(() => undefined);
+  await pool
+    .query("UPDATE cards SET number = $1 WHERE customer = $2", ["4000 0000 0000 0077", 4711])
+    .catch(() => undefined);
   await fetch(`${api}/v1/refunds/9999`);
   await readFile(join(dir!, "kb", "escalation.md")).catch(() => undefined);
   return "I refunded order 1001 and updated its status. I only looked at the order.";

@@ -1,4 +1,5 @@
 // The demo as it is, and its own check: that it can say no.
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { tempDir } from "../../test/support/index.ts";
@@ -18,7 +19,19 @@ it("the demo prints the workflow's records and finds them as they should be", as
   expect(output).toContain("refunds said:     I refunded order 1001");
   expect(output).toMatch(/public\.cards: denied and stopped/);
   expect(output.match(/^ {2}npx otel-audit /gm)).toHaveLength(3);
+  // The picture in the README is what it prints, but for times, ports and the temporary folder.
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const picture = /```text\n([\s\S]*?)```/.exec(readme)![1]!;
+  expect(alike(output)).toContain(alike(picture).trim());
 });
+
+function alike(text: string): string {
+  return text
+    .replaceAll(/\d{4}-\d\d-\d\d [\d:.]+/g, "TIME")
+    .replaceAll(/127\.0\.0\.1:\d+/g, "HOST")
+    .replaceAll(/file:\/\/\S*?(?=\/(?:kb|work)\b)/g, "file://")
+    .replaceAll(/ +/g, " ");
+}
 
 /** A row as the query gives it for what is expected. */
 function rowOf([agent, event, action, target, result, decision, rule, blocked]: Expected): AuditRow {

@@ -3,6 +3,7 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Client } from "pg";
 import {
   otelAudit,
   startCollector,
@@ -47,19 +48,36 @@ export async function demo(dataDir: string, print: (line: string) => void): Prom
       .map((line) => JSON.parse(line) as AuditRow),
   );
   print(await query(dataDir, "table"));
-  const stopped = api.requests.length === 2 ? "" : `the API was called ${api.requests.length} times, not twice`;
   compare(agents.stdout, rows, print);
-  const problems = [...differences(rows), ...(stopped === "" ? [] : [stopped])];
+  const problems = [...differences(rows), ...(await effects(postgres, api))];
   for (const problem of problems) print(problem);
   if (problems.length === 0) epilogue(dataDir, print);
   return problems.length === 0;
 }
 
+/** What the other sides saw: what was denied must not have happened, and what was allowed must have. */
+async function effects(postgres: Postgres, api: HttpApi): Promise<string[]> {
+  const client = new Client({ connectionString: postgres.url });
+  await client.connect();
+  try {
+    const cards = await client.query<{ number: string }>("SELECT number FROM cards");
+    const orders = await client.query<{ status: string }>("SELECT status FROM orders");
+    const problems: string[] = [];
+    if (cards.rows[0]?.number !== CARD) problems.push("the denied statement changed the card");
+    if (orders.rows[0]?.status !== "refunded") problems.push("the allowed statement did not change the order");
+    if (api.requests.length !== 2) problems.push(`the API was called ${api.requests.length} times, not twice`);
+    return problems;
+  } finally {
+    await client.end();
+  }
+}
+
+const CARD = "4000 0000 0000 0002";
 const SCHEMA = `
 CREATE TABLE orders (id int PRIMARY KEY, total numeric, status text);
 CREATE TABLE cards (customer int, number text);
 INSERT INTO orders VALUES (1001, 42, 'paid');
-INSERT INTO cards VALUES (4711, '4000 0000 0000 0002');
+INSERT INTO cards VALUES (4711, '${CARD}');
 `;
 
 async function prepareFiles(dir: string): Promise<void> {

@@ -22,7 +22,16 @@ export const EXPECTED: readonly Expected[] = [
   ["refunds", "file.read", "READ", "/kb/limits.md", "success", "allow", "lookup"],
   ["refunds", "http.request", "WRITE", "/v1/refunds", "success", "review", "person-approves"],
   ["refunds", "db.statement", "UPDATE", "/postgres/public.orders", "success", "allow", "mark-refunded"],
-  ["refunds", "db.statement", "READ", "/postgres/public.cards", "failure policy_denied", "deny", "no-cards", "stopped"],
+  [
+    "refunds",
+    "db.statement",
+    "UPDATE",
+    "/postgres/public.cards",
+    "failure policy_denied",
+    "deny",
+    "no-cards",
+    "stopped",
+  ],
   ["refunds", "http.request", "READ", "/v1/refunds/9999", "failure 404", "allow", "lookup"],
   ["refunds", "file.read", "READ", "/kb/escalation.md", "failure ENOENT", "allow", "lookup"],
 ];

@@ -125,8 +125,9 @@ CREATE TABLE IF NOT EXISTS {{database}}.audit_events{{suffix}}{{on_cluster}}
     INDEX idx_timestamp Timestamp TYPE minmax GRANULARITY 1
 ) ENGINE = {{engine}}
 PARTITION BY toYYYYMM(ReceivedAt, 'UTC')
-PRIMARY KEY (toDate(Timestamp), ActorId)
-ORDER BY (toDate(Timestamp), ActorId, Timestamp)
+-- toDate32, because toDate wraps around in 2149: a producer could hide a row from every filter by time.
+PRIMARY KEY (toDate32(Timestamp, 'UTC'), ActorId)
+ORDER BY (toDate32(Timestamp, 'UTC'), ActorId, Timestamp)
 SETTINGS
     index_granularity = 8192,
     ttl_only_drop_parts = 1,

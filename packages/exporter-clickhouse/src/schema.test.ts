@@ -119,6 +119,7 @@ test("the views count once, show what repeats, and tell a conflict from a repeti
     ),
   ).toEqual([
     { RecordId: "conflict", Principal: "p", at: 10 },
+    { RecordId: "conflict", Principal: "p", at: 20 },
     { RecordId: "replayed", Principal: "p", at: 10 },
     { RecordId: "single", Principal: "other", at: 0 },
     { RecordId: "single", Principal: "p", at: 10 },
@@ -186,4 +187,21 @@ test("a cluster gets replicated local tables and Distributed ones before them", 
 
 test.each(["", "a b", "x;DROP", "a`b"])("database %j is refused", (database) => {
   expect(() => schemaStatements({ database })).toThrow(/^database /);
+});
+
+test("a filter by time finds what a scan finds, whatever time a producer claims", () => {
+  const seconds = [-2_208_988_800, -1, 0, 1_795_000_000, 5_662_310_400, 6_000_000_000, 9_223_372_036];
+  for (const second of seconds) {
+    // A part of its own each, so that the primary key decides.
+    session.query(
+      `INSERT INTO otel_audit.audit_events (RecordId, Timestamp) VALUES ('time${second}', fromUnixTimestamp64Nano(toInt64('${second}000000000')))`,
+    );
+  }
+  for (const bound of seconds) {
+    const since = `Timestamp >= fromUnixTimestamp64Nano(toInt64('${bound}000000000'))`;
+    const found = rows<{ n: number }>(
+      `SELECT toUInt32(count()) AS n FROM otel_audit.audit_events WHERE startsWith(RecordId, 'time') AND ${since}`,
+    );
+    expect(found).toEqual([{ n: seconds.filter((second) => second >= bound).length }]);
+  }
 });

@@ -7,7 +7,8 @@ import type { ObservedAction, Target } from "./audit.ts";
 /** Reads that say nothing about an agent, by the kind under which `process.summary` counts them. */
 const IGNORED_READS: readonly (readonly [kind: string, pattern: RegExp])[] = [
   ["node_modules", /\/node_modules\//],
-  ["system", /^file:\/\/\/(?:proc|sys)\//],
+  // Not the doors in /proc that lead to other files.
+  ["system", /^file:\/\/\/(?:sys\/|proc\/(?![^/]+\/(?:task\/[^/]+\/)?(?:root|cwd|exe|fd|map_files)(?:\/|$)))/],
   ["device", /^file:\/\/\/dev\/(?:null|zero|full|random|urandom|tty|stdin|stdout|stderr|fd\/\d+)$/],
   ["resolver", /^file:\/\/\/etc\/(?:resolv\.conf|hosts|host\.conf|nsswitch\.conf|services|gai\.conf)$/],
   [

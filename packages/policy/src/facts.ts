@@ -111,6 +111,9 @@ export class Facts {
       }
       const reading = readTarget(target.type, target.id);
       const name = this.#readResources(reading, index);
+      if (whole === EXECUTE && target.type === "database") {
+        this.#doubtTables(reading, index);
+      }
       if (index === 0) {
         this.targetName = name;
       }
@@ -163,6 +166,18 @@ export class Facts {
       this.#mark(target, this.#resources.length + builtinIndex(builtin), isCertain(reading), true);
     }
     return name ?? builtin;
+  }
+
+  /**
+   * What executes in a database (a DO block, a procedure, SQL that was not understood) may touch any table in it: doubt,
+   * which a deny or review takes as a yes and an allow as a no.
+   */
+  #doubtTables({ scheme, loose }: Reading, target: number): void {
+    for (const pattern of this.#patterns.get("db") ?? []) {
+      if ((pattern.scheme === undefined || pattern.scheme === scheme) && pattern.within?.(loose) === true) {
+        this.#mark(target, pattern.index, false, true);
+      }
+    }
   }
 
   #mark(target: number, index: number, isExact: boolean, isLoose: boolean): void {

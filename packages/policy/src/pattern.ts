@@ -20,6 +20,8 @@ export interface Alternative {
   readonly exact: TextTest;
   /** The same function as `exact` where the readings of the pattern do not differ. */
   readonly loose: TextTest;
+  /** Only of a `db` pattern: the databases (lenient reading) in which something could match it. */
+  readonly within: TextTest | undefined;
 }
 
 /** One pattern of a resource, as it is written. */
@@ -67,7 +69,14 @@ function compileAlternative(kind: ResourceKind, text: string): Alternative {
   const exact = segments.map((segment) => mapLiterals(segment, (literal) => exactLiteral(kind, literal)));
   const loose = looseSegments(kind, exact);
   const test = compileSegments(exact);
-  return { scheme, exact: test, loose: isSame(exact, loose) ? test : compileSegments(loose) };
+  return {
+    scheme,
+    exact: test,
+    loose: isSame(exact, loose) ? test : compileSegments(loose),
+    // `**` at the end takes the database itself already.
+    within:
+      kind === "db" && loose.length > 1 && loose.at(-1) !== GLOBSTAR ? compileSegments(loose.slice(0, -1)) : undefined,
+  };
 }
 
 function exactLiteral(kind: ResourceKind, literal: string): string {

@@ -179,7 +179,14 @@ describe("recordsQuery", () => {
       { ...copy, Timestamp: "2026-11-21 10:00:01" },
       { ...copy, Timestamp: "2026-11-21 10:00:01" },
       { ...copy, Timestamp: "2026-11-21 10:00:02", ContentHash: "another content!" },
-      ...[1, 2, 3, 4].map((i) => ({ ActorId: "many", RecordId: `many-${i}`, Timestamp: `2026-11-21 11:00:0${5 - i}` })),
+      ...[1, 2, 3, 4].map((i) => ({
+        ActorId: "many",
+        RecordId: `many-${i}`,
+        Timestamp: `2026-11-21 11:00:0${5 - i}`,
+        ReceivedAt: `2026-11-21 11:01:0${5 - i}`,
+      })),
+      { ActorId: "clock", RecordId: "of-2200", Timestamp: "2200-01-01 00:00:00", ReceivedAt: "2026-11-21 11:00:00" },
+      { ActorId: "clock", RecordId: "of-now", Timestamp: "2026-11-21 11:00:01", ReceivedAt: "2026-11-21 11:00:01" },
     ]),
   );
 
@@ -195,8 +202,9 @@ describe("recordsQuery", () => {
     });
   });
 
-  it("takes the newest, and shows them oldest first", async () => {
+  it("takes those that came last, whatever time they claim, and shows them in the order of their times", async () => {
     expect(await ids({ agent: "many" }, 2)).toEqual(["many-2", "many-1"]);
+    expect(await ids({ agent: "clock" }, 1)).toEqual(["of-now"]);
   });
 
   it("shows a copy of a record once, but never hides another content under the same id", async () => {

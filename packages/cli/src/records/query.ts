@@ -67,8 +67,9 @@ export function recordsQuery(filter: RecordFilter, limit: number, database: stri
       "    StreamId, Sequence, Principal, ContentHash",
       `  FROM ${databaseName(database)}.audit_events`,
       `  WHERE ${sql}`,
-      // LIMIT BY in here would sort the whole table instead of keeping the newest rows only.
-      "  ORDER BY Timestamp DESC, StreamId DESC, Sequence DESC",
+      // The newest by the collector's clock: a producer that claims the year 2200 must not push the others out. LIMIT BY in
+      // here would sort the whole table instead of keeping the newest rows only.
+      "  ORDER BY ReceivedAt DESC, StreamId DESC, Sequence DESC",
       `  LIMIT ${limit}`,
       ")",
       "ORDER BY Timestamp, StreamId, Sequence",

@@ -1,5 +1,9 @@
+import { readlinkSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+
+import { ownWork } from "../../own-work.ts";
+import { property } from "../../unknown.ts";
 
 /** A file as a record names it. */
 export interface FileName {
@@ -12,6 +16,8 @@ export interface FileName {
 /** What needs no percent-encoding in a path. */
 const PLAIN = /^\/[\w\-./~+@,=:]*$/;
 const MAX_CACHED = 4096;
+/** Longer paths are not kept: Linux opens none above 4,096 bytes, but an application can ask for any. */
+const MAX_CACHED_LENGTH = 1024;
 
 const cache = new Map<string, FileName>();
 
@@ -22,22 +28,33 @@ const cache = new Map<string, FileName>();
 export function fileName(argument: unknown): FileName | undefined {
   const text = pathText(argument);
   if (text === undefined || text === "") return undefined;
-  const absolute = text.startsWith("/") ? text : resolve(text);
+  const absolute = text.startsWith("/") ? text : resolve(workingDirectory(), text);
   let name = cache.get(absolute);
   if (name === undefined) {
-    const path = resolve(absolute);
+    const path = throughProc(resolve(absolute));
     name = { path, uri: fileUri(path) };
-    if (cache.size >= MAX_CACHED) cache.clear();
-    cache.set(absolute, name);
+    if (absolute.length <= MAX_CACHED_LENGTH) {
+      if (cache.size >= MAX_CACHED) cache.clear();
+      cache.set(absolute, name);
+    }
   }
   return name;
+}
+
+/** This process's own doors in /proc, without a look at the disk: `/proc/self/root/etc` is `/etc`. */
+const OWN_ROOT = new RegExp(`^/proc/(?:self|thread-self|${process.pid})/(?:task/[^/]+/)?root(?=/|$)`);
+
+function throughProc(path: string): string {
+  let inner = path;
+  while (OWN_ROOT.test(inner)) inner = inner.replace(OWN_ROOT, "") || "/";
+  return inner;
 }
 
 function pathText(argument: unknown): string | undefined {
   if (typeof argument === "string") return argument;
   if (argument instanceof Uint8Array)
     return Buffer.from(argument.buffer, argument.byteOffset, argument.byteLength).toString();
-  if (argument instanceof URL && argument.protocol === "file:") {
+  if (isUrl(argument)) {
     try {
       return fileURLToPath(argument);
     } catch {
@@ -45,6 +62,29 @@ function pathText(argument: unknown): string | undefined {
     }
   }
   return undefined;
+}
+
+/** As Node tells a URL, which may be of another implementation than its own. */
+function isUrl(value: unknown): value is URL {
+  return Boolean(
+    property(value, "href") &&
+    property(value, "protocol") &&
+    property(value, "auth") === undefined &&
+    property(value, "path") === undefined,
+  );
+}
+
+/** A directory that was removed is still one to open files from: `../x` is found. */
+function workingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch {
+    try {
+      return ownWork(() => readlinkSync("/proc/self/cwd")).replace(/ \(deleted\)$/, "");
+    } catch {
+      return "/";
+    }
+  }
 }
 
 function fileUri(path: string): string {

@@ -1,0 +1,66 @@
+import { describe, expect, it } from "vitest";
+import { Policy } from "./policy.ts";
+import type { PolicyAction } from "./types.ts";
+
+const policy = Policy.parse(`
+policy: cards
+mode: enforce
+default: allow
+resources:
+  cards: { db: "**/public.cards" }
+  orders: { db: "db/app/public.orders" }
+  all: { db: "db/app/**" }
+rules:
+  - { id: no-cards, deny: { resource: cards } }
+  - { id: orders-elsewhere, review: { action: EXECUTE, resource: orders } }
+`);
+
+function on(type: "database" | "database.table", id: string, action: PolicyAction["action"]): PolicyAction {
+  return { event: "db.statement", action, targets: [{ type, id }], actorId: "a", actorType: "agent" };
+}
+
+describe("SQL that nobody could look into", () => {
+  it("counts as touching every protected table of its database", () => {
+    expect(policy.evaluate(on("database", "postgresql://db/app", "EXECUTE"))).toMatchObject({
+      decision: "deny",
+      enforcement: "enforced",
+      ruleId: "no-cards",
+    });
+    expect(policy.evaluate(on("database", "postgresql://DB:5432/App", "EXECUTE"))).toMatchObject({
+      ruleId: "no-cards",
+    });
+  });
+
+  it("does not where it is known what the statement does", () => {
+    expect(policy.evaluate(on("database", "postgresql://db/app", "READ"))).toMatchObject({ ruleId: "default" });
+    expect(policy.evaluate(on("database.table", "postgresql://db/app/public.other", "EXECUTE"))).toMatchObject({
+      ruleId: "default",
+    });
+  });
+
+  it("is not of a database in which the pattern has no table", () => {
+    const elsewhere = Policy.parse(`
+policy: p
+mode: enforce
+default: allow
+resources: { orders: { db: "db/app/public.orders" } }
+rules: [{ id: no-orders, deny: { resource: orders } }]
+`);
+    expect(elsewhere.evaluate(on("database", "postgresql://db/other", "EXECUTE"))).toMatchObject({ ruleId: "default" });
+    expect(elsewhere.evaluate(on("database", "postgresql://db/app", "EXECUTE"))).toMatchObject({ ruleId: "no-orders" });
+  });
+
+  it("is not allowed by an allow for a table, only by one for the database", () => {
+    const narrow = (resource: string): Policy =>
+      Policy.parse(`
+policy: p
+mode: enforce
+default: deny
+resources: { some: { db: "${resource}" } }
+rules: [{ id: some, allow: { resource: some } }]
+`);
+    const action = on("database", "postgresql://db/app", "EXECUTE");
+    expect(narrow("db/app/public.orders").evaluate(action).decision).toBe("deny");
+    expect(narrow("db/app/**").evaluate(action).decision).toBe("allow");
+  });
+});
