@@ -6,15 +6,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startObjects } from "./objects.ts";
 import { stagesOf } from "./stages.ts";
+import { cpuByThread } from "./threads.ts";
 
-export interface Ready {
-  readonly url: string;
+export type Command = "begin" | "begin with profile" | "end" | "stop";
+
+export interface Message {
+  /** With the first message: where the collector listens. */
+  readonly url?: string;
+  /** The answer to "end". */
+  readonly report?: Report;
 }
 
 export interface Report {
-  /** CPU of all threads of the process, user and system. */
-  readonly cpuMicros: number;
-  /** Of that, by stage. */
+  /** CPU of all threads of the process. */
+  readonly userMicros: number;
+  readonly systemMicros: number;
+  /** Of that, by stage of the main thread and by kind of the others; empty without profile. */
   readonly stages: Readonly<Record<string, number>>;
 }
 
@@ -40,27 +47,36 @@ const dataDir = mkdtempSync(join(tmpdir(), "otel-audit-bench-"));
 const { url, drain, stop } = kind === "collector" ? await startCollector() : await startObjects(dataDir, backend!);
 const session = new Session();
 session.connect();
-await session.post("Profiler.enable");
+let profiling = false;
 let before = process.cpuUsage();
+let threadsBefore = cpuByThread();
 
 async function startCollector(): Promise<{ url: string; drain: () => Promise<unknown>; stop: () => Promise<void> }> {
   const collector = await Collector.start(parseConfig(CONFIG(backend!)), { dataDir });
   return { url: collector.endpoints.otlpHttp!, drain: () => collector.drain(), stop: () => collector.shutdown() };
 }
 
-async function handle(message: unknown): Promise<void> {
-  if (message === "begin") {
+function answer(message: Message): void {
+  process.send!(message);
+}
+
+async function handle(command: Command): Promise<void> {
+  if (command === "begin" || command === "begin with profile") {
     await drain();
-    await session.post("Profiler.start");
+    profiling = command === "begin with profile";
+    if (profiling) {
+      await session.post("Profiler.enable");
+      await session.post("Profiler.start");
+    }
+    threadsBefore = cpuByThread();
     before = process.cpuUsage();
-    process.send!("begun");
-  } else if (message === "end") {
+    answer({});
+  } else if (command === "end") {
     // What was acknowledged but not yet inserted and forwarded belongs to the figure.
     await drain();
-    const { user, system } = process.cpuUsage(before);
-    const { profile } = await session.post("Profiler.stop");
-    const cpuMicros = user + system;
-    process.send!({ cpuMicros, stages: stagesOf(profile, cpuMicros) } satisfies Report);
+    const { user: userMicros, system: systemMicros } = process.cpuUsage(before);
+    const stages = profiling ? stagesOf((await session.post("Profiler.stop")).profile, cpuByThread(threadsBefore)) : {};
+    answer({ report: { userMicros, systemMicros, stages } });
   } else {
     await stop();
     rmSync(dataDir, { recursive: true, force: true });
@@ -68,5 +84,5 @@ async function handle(message: unknown): Promise<void> {
   }
 }
 
-process.on("message", (message) => void handle(message));
-process.send!({ url } satisfies Ready);
+process.on("message", (command: Command) => void handle(command));
+answer({ url });

@@ -19,11 +19,20 @@ const STAGES: readonly [string, RegExp][] = [
   ["pipeline", /packages\/collector\/dist\//],
 ];
 
+/** What the other threads do, by their names. */
+const THREADS: Readonly<Record<string, string>> = {
+  V8Worker: "garbage collector and compiler threads",
+  "libuv-worker": "file system threads (write, sync)",
+  "otel-audit-tran": "transposing thread",
+  "v8:ProfEvntProc": "the profiler itself",
+};
+
 /**
- * CPU micros by stage: self times of the main thread's samples, natives (write, copy, hash) with their callers; what other
- * threads used (transposing worker, syncs, garbage collection) is the rest of the process.
+ * CPU micros by stage. Samples of the main thread are taken by the wall clock, also while another process has its core: they
+ * give the shares, and what the system counted for the thread gives the sum. Natives (write, copy, hash) count with their
+ * callers.
  */
-export function stagesOf(profile: Profiler.Profile, cpuMicros: number): Record<string, number> {
+export function stagesOf(profile: Profiler.Profile, threads: Readonly<Record<string, number>>): Record<string, number> {
   const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
   const parents = new Map(
     profile.nodes.flatMap((node) => (node.children ?? []).map((child) => [child, node.id] as const)),
@@ -37,7 +46,11 @@ export function stagesOf(profile: Profiler.Profile, cpuMicros: number): Record<s
     stages[stage] = (stages[stage] ?? 0) + micros;
     busy += micros;
   }
-  stages["other threads (transpose, sync, GC)"] = Math.max(0, cpuMicros - busy);
+  const scale = (threads["main"] ?? busy) / busy;
+  for (const stage of Object.keys(stages)) stages[stage]! *= scale;
+  for (const [name, micros] of Object.entries(threads)) {
+    if (name !== "main" && micros > 0) stages[THREADS[name] ?? `thread ${name}`] = micros;
+  }
   return stages;
 }
 

@@ -1,15 +1,8 @@
-import type { CollectorFacts } from "@otel-audit/ledger";
-import type { SpanIndex } from "@otel-audit/otlp";
 import type { Logger } from "pino";
 import type { z } from "zod";
+import type { MemoryPool } from "./memory.ts";
 import type { Telemetry } from "./service/telemetry.ts";
-
-/** One export request on its way: the bytes that arrived and the index of their spans. Nothing is decoded until someone asks. */
-export interface TraceBatch {
-  readonly index: SpanIndex;
-  /** What the collector knows about the sender; set by the audit processor. */
-  readonly facts?: CollectorFacts;
-}
+import type { TraceBatch } from "./trace-batch.ts";
 
 /** Spans that will never be accepted, told to the client as OTLP `partial_success`. */
 export interface Rejection {
@@ -20,7 +13,8 @@ export interface Rejection {
 /**
  * Takes a batch. The promise resolves when the consumer has taken responsibility (an audit exporter: when the records
  * are on disk) and rejects with a retryable error when the client has to keep the batch and send it again.
- * The batch's index may be used only until the promise settles.
+ * The batch's bytes and index may be used only until the promise settles, and nothing may use them after that: their
+ * memory then takes the next request. Who needs the bytes for longer holds `batch.memory`.
  */
 export interface Consumer {
   consume(batch: TraceBatch): Promise<readonly Rejection[]>;
@@ -40,6 +34,8 @@ export interface CreateContext {
   readonly telemetry: Telemetry;
   /** The collector's data directory, absolute. */
   readonly dataDir: string;
+  /** For bytes of requests; shared by the service. */
+  readonly memory: MemoryPool;
   /** Added to every port that a component listens on. */
   readonly portOffset: number;
   /** An extension that is configured in the same service. */

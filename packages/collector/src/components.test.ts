@@ -3,9 +3,10 @@ import { EmbeddedEngine } from "@otel-audit/exporter-clickhouse";
 import { encodeTraces, scanTraces } from "@otel-audit/otlp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { freePort, startOtlpSink, tempDir, type OtlpSink } from "../../../test/support/index.ts";
-import type { Component, Consumer, TraceBatch } from "./component.ts";
+import type { Component, Consumer, Exporter } from "./component.ts";
+import { TraceBatch } from "./trace-batch.ts";
 import { factories, type ComponentKind } from "./components.ts";
-import { ClickhouseEmbedded } from "./extensions/clickhouse_embedded/engine.ts";
+import type { ClickhouseEmbedded } from "./extensions/clickhouse_embedded/engine.ts";
 import { testContext } from "./testing/context.ts";
 
 // One suite that every component passes: create, stop without start, start, consume, stop twice.
@@ -57,6 +58,7 @@ function create(kind: ComponentKind, type: string): Component & Partial<Consumer
 }
 
 function batch(): TraceBatch {
+  // oxlint-disable-next-line unicorn/consistent-function-scoping -- of use nowhere else
   const span = (id: string, attributes: Record<string, string>): object => ({
     traceId: "0af7651916cd43dd8448eb211c80319c",
     spanId: id,
@@ -66,7 +68,7 @@ function batch(): TraceBatch {
     attributes,
   });
   const spans = [span("0000000000000001", { [ATTR_AUDIT_ACTION]: "READ" }), span("0000000000000002", {})] as never[];
-  return { index: scanTraces(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans }] }] })) };
+  return TraceBatch.of(scanTraces(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans }] }] })));
 }
 
 const KINDS: readonly ComponentKind[] = ["receiver", "processor", "connector", "exporter", "extension"];
@@ -75,15 +77,15 @@ describe.each(KINDS.flatMap((kind) => [...factories(kind).keys()].map((type) => 
   "%s %s",
   (kind, type) => {
     it("can be stopped without having been started", async () => {
-      await create(kind, type).shutdown();
+      await expect(create(kind, type).shutdown()).resolves.toBeUndefined();
     });
 
     it("starts, consumes, and stops twice", async () => {
       const component = create(kind, type);
       await component.start();
-      if (component.consume) expect(await component.consume(batch())).toEqual([]);
+      expect(await component.consume?.(batch())).toEqual(component.consume && []);
       await component.shutdown();
-      await component.shutdown();
+      await expect(component.shutdown()).resolves.toBeUndefined();
     });
 
     it("refuses a setting that it does not know", () => {
@@ -94,6 +96,24 @@ describe.each(KINDS.flatMap((kind) => [...factories(kind).keys()].map((type) => 
     });
   },
 );
+
+it("lets go of everything when the audit exporter cannot start, and refuses what comes after its end", async () => {
+  const dataDir = tempDir("locked");
+  const factory = factories("exporter").get("clickhouse_audit")!;
+  const config = factory.schema.parse(destination());
+  const make = (): Exporter => factory.create(config, testContext("clickhouse_audit", { dataDir }));
+  const first = make();
+  await first.start();
+  const second = make();
+  await expect(second.start()).rejects.toMatchObject({ code: "LOCKED" });
+  await second.shutdown();
+  expect(await first.consume(batch())).toEqual([]);
+  await first.shutdown();
+  await expect(first.consume(batch())).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  const third = make();
+  await third.start();
+  await third.shutdown();
+});
 
 it("tells that an address is taken", async () => {
   const port = await freePort();

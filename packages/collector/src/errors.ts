@@ -20,9 +20,12 @@ export class CollectorError extends Error {
 
   static from(error: unknown): CollectorError {
     if (error instanceof CollectorError) return error;
-    const message = error instanceof Error ? error.message : String(error);
-    return new CollectorError("INTERNAL", message, { cause: error });
+    return new CollectorError("INTERNAL", errorMessage(error), { cause: error });
   }
+}
+
+export function errorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** A configuration error at a YAML path, written as otelcol writes it: `service::pipelines::traces: …`. */

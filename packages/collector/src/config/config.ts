@@ -1,9 +1,9 @@
-import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
-import { configError, CollectorError } from "../errors.ts";
+import { configError, type CollectorError } from "../errors.ts";
 import { factories, type ComponentKind } from "../components.ts";
 import { listenAddress } from "./address.ts";
 import { expandEnv } from "./env.ts";
+import { parseYaml } from "./yaml.ts";
 
 const SECTIONS = {
   receivers: "receiver",
@@ -13,6 +13,11 @@ const SECTIONS = {
   extensions: "extension",
 } as const;
 type Section = keyof typeof SECTIONS;
+
+/** Settings whose values no error repeats. */
+const SECRET = /password|token|secret|headers/i;
+/** Characters of a wrong value in an error. */
+const MAX_SHOWN = 200;
 
 const componentIds = z.array(z.string()).default([]);
 const componentMap = z
@@ -63,13 +68,16 @@ export function parseConfig(
   const document = expandEnv(parseYaml(text, options.file ?? "configuration"), options.env ?? process.env);
   const parsed = documentSchema.safeParse(document ?? {});
   if (!parsed.success) throw fromZod(parsed.error, [], document);
-  const sections = Object.fromEntries(
-    Object.entries(SECTIONS).map(([section, kind]) => [
-      section,
-      parseComponents(section, kind, parsed.data[section as Section]),
-    ]),
-  ) as Record<Section, ReadonlyMap<string, unknown>>;
-  const config: CollectorConfig = { ...sections, service: parsed.data.service };
+  const components = (section: Section): ReadonlyMap<string, unknown> =>
+    parseComponents(section, SECTIONS[section], parsed.data[section]);
+  const config: CollectorConfig = {
+    receivers: components("receivers"),
+    processors: components("processors"),
+    exporters: components("exporters"),
+    connectors: components("connectors"),
+    extensions: components("extensions"),
+    service: parsed.data.service,
+  };
   checkReferences(config);
   return config;
 }
@@ -77,19 +85,6 @@ export function parseConfig(
 /** `otlp/internal` is a component of type `otlp`. */
 export function componentType(id: string): string {
   return id.split("/", 1)[0]!;
-}
-
-function parseYaml(text: string, file: string): unknown {
-  const lineCounter = new LineCounter();
-  const document = parseDocument(text, { lineCounter, uniqueKeys: true });
-  const error = document.errors[0];
-  if (error) {
-    const { line, col } = lineCounter.linePos(error.pos[0]);
-    throw new CollectorError("INVALID_CONFIG", `${file}:${line}:${col}: ${error.message.split("\n", 1)[0]}`, {
-      cause: error,
-    });
-  }
-  return document.toJS({ maxAliasCount: 100 });
 }
 
 function parseComponents(
@@ -120,11 +115,17 @@ function fromZod(error: z.ZodError, prefix: readonly PropertyKey[], value: unkno
   if (issue.code === "unrecognized_keys") return configError(path, `has invalid keys: ${issue.keys.join(", ")}`);
   if (issue.code === "custom") return configError(path, issue.message);
   const found = issue.path.reduce<unknown>(
-    (node, key) =>
-      typeof node === "object" && node !== null ? (node as Record<PropertyKey, unknown>)[key] : undefined,
+    (node, key) => (typeof node === "object" && node !== null ? Reflect.get(node, key) : undefined),
     value,
   );
-  return configError(path, `${issue.message}${found === undefined ? "" : `, not ${JSON.stringify(found)}`}`);
+  return configError(path, `${issue.message}${found === undefined ? "" : `, not ${show(path, found)}`}`);
+}
+
+/** A value as errors show it: not a secret, and not a page of it. */
+function show(path: readonly PropertyKey[], value: unknown): string {
+  if (path.some((key) => SECRET.test(String(key)))) return "the value that it has";
+  const text = JSON.stringify(value);
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
 
 function checkReferences(config: CollectorConfig): void {

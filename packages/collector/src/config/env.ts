@@ -1,8 +1,12 @@
 import { parse } from "yaml";
 import { configError } from "../errors.ts";
+import { MAX_NESTING } from "./yaml.ts";
 
 const REFERENCE = /\$\$|\$\{([^}]*)\}/g;
 const ENV = /^env:([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/;
+
+/** Longest text that may be a number, a truth value or null. */
+const MAX_TYPED = 64;
 
 /**
  * Replaces `${env:NAME}` and `${env:NAME:-default}` in every string of a parsed document, as otelcol does; `$$` is a
@@ -14,6 +18,8 @@ export function expandEnv(
   path: readonly PropertyKey[] = [],
 ): unknown {
   if (typeof value === "string") return expandString(value, env, path);
+  // An alias may stand for something that it is itself a part of.
+  if (path.length > MAX_NESTING) throw configError(path.slice(0, 4), `is nested deeper than ${MAX_NESTING}`);
   if (Array.isArray(value)) return value.map((item, i) => expandEnv(item, env, [...path, i]));
   if (typeof value === "object" && value !== null) {
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, expandEnv(item, env, [...path, key])]));
@@ -36,7 +42,7 @@ function expandString(
     whole = match === text;
     return env[parts[1]!] ?? parts[2] ?? "";
   });
-  if (!whole) return expanded;
+  if (!whole || expanded.length > MAX_TYPED) return expanded;
   try {
     const typed: unknown = parse(expanded);
     return typeof typed === "object" ? expanded : typed;

@@ -1,5 +1,7 @@
 import { scheduler } from "node:timers/promises";
-import type { CreateContext, TraceBatch } from "../component.ts";
+import type { CreateContext } from "../component.ts";
+import type { Memory } from "../memory.ts";
+import type { TraceBatch } from "../trace-batch.ts";
 
 export interface QueueLimits {
   readonly requests: number;
@@ -29,11 +31,14 @@ export class PermanentError extends Error {
 interface Item {
   readonly bytes: Uint8Array;
   readonly spans: number;
+  /** Held for as long as the item is in the queue or under way. */
+  readonly memory: Memory | undefined;
 }
 
 /**
  * The queue of debug telemetry: bounded in requests and bytes. `put` never waits; a full queue drops its oldest request,
- * counted as `otelcol_exporter_enqueue_failed_spans`.
+ * counted as `otelcol_exporter_enqueue_failed_spans`. `send` resolves when the destination has taken the bytes and nothing
+ * reads them any more.
  */
 export class DebugQueue {
   readonly #items: Item[] = [];
@@ -65,15 +70,17 @@ export class DebugQueue {
     context.telemetry.queueSize.set(labels, 0);
   }
 
-  put({ index }: TraceBatch): void {
-    if (this.#closing) return this.#drop({ bytes: index.bytes, spans: index.count });
-    this.#items.push({ bytes: index.bytes, spans: index.count });
-    this.#bytes += index.bytes.length;
+  put({ bytes, spans, memory }: TraceBatch): void {
+    memory?.retain();
+    const item = { bytes, spans, memory };
+    if (this.#closing) return this.#drop(item);
+    this.#items.push(item);
+    this.#bytes += bytes.length;
     while (this.#items.length > this.#limits.requests || this.#bytes > this.#limits.bytes) this.#drop(this.#shift()!);
     this.#pump();
   }
 
-  /** Waits until the queue is empty; false after `timeoutMs`. */
+  /** Waits until the queue is empty and nothing is under way; false after `timeoutMs`. */
   async drain(timeoutMs: number): Promise<boolean> {
     if (this.#isIdle()) return true;
     const idle = new Promise<true>((resolve) => this.#idle.push(() => resolve(true)));
@@ -108,6 +115,7 @@ export class DebugQueue {
 
   #drop(item: Item): void {
     this.#context.telemetry.enqueueFailedSpans.inc({ exporter: this.#context.id }, item.spans);
+    item.memory?.release();
   }
 
   #pump(): void {
@@ -137,26 +145,30 @@ export class DebugQueue {
     } while (this.#batching && bytes + (this.#items[0]?.bytes.length ?? 0) <= this.#batching.maxBytes);
     if (items.length === 0) return;
     const spans = items.reduce((sum, item) => sum + item.spans, 0);
-    await this.#deliver({
-      bytes: items.length === 1 ? items[0]!.bytes : Buffer.concat(items.map((item) => item.bytes)),
-      spans,
-    });
+    const request = items.length === 1 ? items[0]!.bytes : Buffer.concat(items.map((item) => item.bytes));
+    const delivered = await this.#deliver(request, spans);
+    // What was given up may still stand in a socket that is being closed.
+    for (const { memory } of items) {
+      if (delivered) memory?.release();
+      else memory?.discard();
+    }
   }
 
-  async #deliver(item: Item): Promise<void> {
+  /** False when it was given up. */
+  async #deliver(bytes: Uint8Array, spans: number): Promise<boolean> {
     const { telemetry, id, log } = this.#context;
     const started = performance.now();
     for (let wait = this.#retry.initialMs; ; wait = Math.min(wait * 2, this.#retry.maxMs)) {
       try {
-        await this.#send(item.bytes, this.#abort.signal);
-        telemetry.sentSpans.inc({ exporter: id }, item.spans);
-        return;
+        await this.#send(bytes, this.#abort.signal);
+        telemetry.sentSpans.inc({ exporter: id }, spans);
+        return true;
       } catch (error) {
         const over = performance.now() - started + wait > this.#retry.maxElapsedMs;
         if (error instanceof PermanentError || over || this.#abort.signal.aborted) {
-          telemetry.sendFailedSpans.inc({ exporter: id }, item.spans);
-          log.warn({ err: error, spans: item.spans }, "debug spans were given up");
-          return;
+          telemetry.sendFailedSpans.inc({ exporter: id }, spans);
+          log.warn({ err: error, spans }, "debug spans were given up");
+          return false;
         }
       }
       await scheduler.wait(wait * (0.5 + Math.random() / 2), { signal: this.#abort.signal }).catch(() => {});

@@ -5,11 +5,12 @@ import { pino, type Logger } from "pino";
 import type { Health } from "../component.ts";
 import { offsetPort } from "../config/address.ts";
 import { parseConfig, type CollectorConfig } from "../config/config.ts";
-import { CollectorError } from "../errors.ts";
+import { CollectorError, errorMessage } from "../errors.ts";
 import { ClickhouseEmbedded } from "../extensions/clickhouse_embedded/engine.ts";
 import { HealthCheck } from "../extensions/health_check/health-check.ts";
+import { MemoryPool } from "../memory.ts";
 import { buildGraph, type Graph } from "./graph.ts";
-import { HttpServer } from "./http-server.ts";
+import { HttpServer, refuseForeign } from "./http-server.ts";
 import { Telemetry } from "./telemetry.ts";
 
 export interface CollectorOptions {
@@ -55,20 +56,27 @@ export class Collector {
     const log = options.log ?? pino({ level: service.telemetry.logs.level }, pino.destination({ fd: 2, sync: true }));
     const dataDir = resolve(options.dataDir ?? "otel-audit-data");
     const portOffset = options.portOffset ?? 0;
-    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await makeDataDir(dataDir);
     const telemetry = new Telemetry(randomUUID());
-    const graph = buildGraph(parsed, { log, telemetry, dataDir, portOffset, health: new HealthState() });
+    const graph = buildGraph(parsed, {
+      log,
+      telemetry,
+      dataDir,
+      portOffset,
+      memory: new MemoryPool(),
+      health: new HealthState(),
+    });
     const { address } = service.telemetry.metrics;
     const metrics = address && metricsServer(telemetry, offsetPort(address, portOffset));
     const collector = new Collector(graph, metrics, log);
     try {
       await metrics?.listen();
       await graph.start();
+      collector.#stateFile = await writeState(dataDir, collector.endpoints);
     } catch (error) {
-      await collector.shutdown();
+      await collector.shutdown().catch((cause: unknown) => log.error({ err: cause }, "stopping after a failed start"));
       throw CollectorError.from(error);
     }
-    collector.#stateFile = await writeState(dataDir, collector.endpoints);
     log.info({ endpoints: collector.endpoints, dataDir }, "collector is ready");
     return collector;
   }
@@ -94,19 +102,39 @@ export class Collector {
 
   /** Waits until everything that was acknowledged is in its destination; false after `timeoutMs` (default 30 s). */
   async drain(timeoutMs = 30_000): Promise<boolean> {
-    const drained = await Promise.all(this.#graph.exporters.map((exporter) => exporter.drain?.(timeoutMs) ?? true));
+    const drained = await Promise.all(
+      this.#graph.exporters.map(async (exporter) => exporter.drain?.(timeoutMs) ?? true),
+    );
     return drained.every(Boolean);
   }
 
   /** Stops upstream first. Records that did not reach ClickHouse in time stay in the log for the next start. */
   shutdown(): Promise<void> {
     this.#shutdown ??= (async () => {
-      if (this.#stateFile !== undefined) await rm(this.#stateFile, { force: true });
-      await this.#graph.shutdown();
-      await this.#metrics?.close();
+      try {
+        if (this.#stateFile !== undefined) await rm(this.#stateFile, { force: true });
+      } finally {
+        await this.#stopAll();
+      }
       this.#log.info("collector has stopped");
     })();
     return this.#shutdown;
+  }
+
+  async #stopAll(): Promise<void> {
+    try {
+      await this.#graph.shutdown();
+    } finally {
+      await this.#metrics?.close();
+    }
+  }
+}
+
+async function makeDataDir(dataDir: string): Promise<void> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new CollectorError("INVALID_CONFIG", `data directory "${dataDir}": ${errorMessage(error)}`, { cause: error });
   }
 }
 
@@ -120,9 +148,9 @@ async function writeState(dataDir: string, endpoints: Endpoints): Promise<string
 
 function metricsServer(telemetry: Telemetry, address: { host: string; port: number }): HttpServer {
   return new HttpServer("service::telemetry::metrics::address", address, (request, response) => {
-    request.resume();
+    if (refuseForeign(request, response)) return;
     if (request.url !== "/metrics") {
-      response.writeHead(404).end();
+      response.writeHead(404).end("not found; metrics are on /metrics\n");
       return;
     }
     telemetry.expose().then(

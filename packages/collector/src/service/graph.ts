@@ -1,6 +1,7 @@
 import type { Component, Consumer, CreateContext, Exporter, Receiver } from "../component.ts";
 import { factories } from "../components.ts";
 import { componentType, type CollectorConfig } from "../config/config.ts";
+import { consumeAll } from "../consume-all.ts";
 import { configError } from "../errors.ts";
 
 export type SharedContext = Omit<CreateContext, "id" | "extension">;
@@ -119,9 +120,7 @@ class GraphBuilder {
 /** Every consumer gets the batch; it is taken when all have taken it. */
 function fanOut(consumers: readonly Consumer[]): Consumer {
   if (consumers.length === 1) return consumers[0]!;
-  return {
-    consume: async (batch) => (await Promise.all(consumers.map((consumer) => consumer.consume(batch)))).flat(),
-  };
+  return { consume: (batch) => consumeAll(consumers, batch) };
 }
 
 /** Every component gets its chance to stop; the first error is thrown at the end. */

@@ -1,12 +1,17 @@
-import { createServer, type RequestListener, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { formatAddress, type Address } from "../config/address.ts";
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
+import { formatAddress, isLoopbackHostHeader, type Address } from "../config/address.ts";
 import { CollectorError } from "../errors.ts";
 
 /** Milliseconds a client may take for its header, and for its whole request. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const MAX_HEADER_BYTES = 16_384;
+/** How often the two limits are checked; Node's default of 30 s would double them. */
+const CHECK_INTERVAL_MS = 5_000;
+/** Longer than the export interval of SDKs (5 s), or each export would find its connection just closed. */
+const KEEP_ALIVE_MS = 65_000;
+/** Far above what one machine's processes need, and below the usual limit of open files, which the log needs too. */
+const MAX_CONNECTIONS = 4_096;
 
 /** An HTTP server on one address that tells what is wrong with the address and closes within bounded time. */
 export class HttpServer {
@@ -19,15 +24,24 @@ export class HttpServer {
     this.#what = what;
     this.#address = address;
     this.#server = createServer(
-      { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, maxHeaderSize: MAX_HEADER_BYTES },
+      {
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        requestTimeout: REQUEST_TIMEOUT_MS,
+        connectionsCheckingInterval: CHECK_INTERVAL_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        maxHeaderSize: MAX_HEADER_BYTES,
+      },
       listener,
     );
+    this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
   /** `http://host:port`, after `listen`. */
   get url(): string | undefined {
-    const bound = this.#server.address() as AddressInfo | null;
-    return bound ? `http://${formatAddress({ host: bound.address, port: bound.port })}` : undefined;
+    const bound = this.#server.address();
+    return typeof bound === "object" && bound
+      ? `http://${formatAddress({ host: bound.address, port: bound.port })}`
+      : undefined;
   }
 
   async listen(): Promise<void> {
@@ -64,4 +78,12 @@ export class HttpServer {
       cause: error,
     });
   }
+}
+
+/** Refuses what a browser sends to a name that somebody pointed at this machine (DNS rebinding). True when it did. */
+export function refuseForeign(request: IncomingMessage, response: ServerResponse): boolean {
+  request.resume();
+  if (isLoopbackHostHeader(request.headers.host)) return false;
+  response.writeHead(403).end("the Host header does not name this machine\n");
+  return true;
 }

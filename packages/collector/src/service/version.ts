@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 
-const manifest: unknown = createRequire(import.meta.url)("../../package.json");
+const manifest: { readonly version: string } = createRequire(import.meta.url)("../../package.json");
 
 /** The version of this package. */
-export const VERSION = (manifest as { version: string }).version;
+export const VERSION = manifest.version;

@@ -1,6 +1,7 @@
 import { tmpdir } from "node:os";
 import { pino } from "pino";
 import type { CreateContext } from "../component.ts";
+import { MemoryPool } from "../memory.ts";
 import { Telemetry } from "../service/telemetry.ts";
 
 /** What a component gets when a test creates it outside of a service. */
@@ -11,6 +12,7 @@ export function testContext(id: string, options: Partial<CreateContext> = {}): C
     log: pino({ level: "silent" }),
     telemetry: new Telemetry("test"),
     dataDir: tmpdir(),
+    memory: new MemoryPool(),
     portOffset: 0,
     extension: () => undefined,
     health: {

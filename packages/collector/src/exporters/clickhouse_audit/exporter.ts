@@ -1,7 +1,9 @@
 import { AuditWriter, SegmentShipper } from "@otel-audit/exporter-clickhouse";
 import { Ledger, type CollectorFacts } from "@otel-audit/ledger";
 import { SPAN_AUDIT } from "@otel-audit/otlp";
-import type { CreateContext, Exporter, Rejection, TraceBatch } from "../../component.ts";
+import type { CreateContext, Exporter, Rejection } from "../../component.ts";
+import type { TraceBatch } from "../../trace-batch.ts";
+import { CollectorError } from "../../errors.ts";
 import { createSchema, resolveConnection } from "../destination.ts";
 import type { ClickhouseAuditConfig } from "./config.ts";
 
@@ -40,17 +42,20 @@ export class ClickhouseAuditExporter implements Exporter {
     this.#observe(this.#ledger);
   }
 
-  async consume({ index, facts }: TraceBatch): Promise<readonly Rejection[]> {
+  async consume(batch: TraceBatch): Promise<readonly Rejection[]> {
     const { telemetry, id } = this.#context;
     const labels = { exporter: id };
+    const { index } = batch;
+    const { auditCount } = index;
     try {
-      const result = await this.#ledger!.append(index, SPAN_AUDIT, facts ?? ASSERTED);
+      if (!this.#ledger) throw new CollectorError("UNAVAILABLE", `${id} is not running`);
+      const result = await this.#ledger.append(index, SPAN_AUDIT, batch.facts ?? ASSERTED);
       telemetry.records.inc(labels, result.accepted);
       if (result.duplicates > 0) telemetry.duplicates.inc(labels, result.duplicates);
       if (result.conflicts > 0) telemetry.conflicts.inc(labels, result.conflicts);
       return result.rejected.map(({ reason }) => ({ spans: 1, reason }));
     } catch (error) {
-      telemetry.refusedRecords.inc(labels, index.auditCount);
+      telemetry.refusedRecords.inc(labels, auditCount);
       throw error;
     }
   }
@@ -61,14 +66,22 @@ export class ClickhouseAuditExporter implements Exporter {
 
   async shutdown(): Promise<void> {
     const ledger = this.#ledger;
-    this.#ledger = undefined;
-    if (!ledger) return;
-    const drained = await this.#shipper?.drain(this.#config.shutdown_timeout);
-    if (drained === false)
-      this.#context.log.warn("records wait in the log for the next start: ClickHouse did not take them in time");
-    await this.#shipper?.stop();
-    await this.#writer?.close();
-    await ledger.close();
+    const shipper = this.#shipper;
+    const writer = this.#writer;
+    this.#ledger = this.#shipper = this.#writer = undefined;
+    // Whatever fails, the rest is closed as well: the lock of the data directory first of all.
+    try {
+      const drained = await shipper?.drain(this.#config.shutdown_timeout);
+      if (drained === false)
+        this.#context.log.warn("records wait in the log for the next start: ClickHouse did not take them in time");
+    } finally {
+      try {
+        await shipper?.stop();
+        await writer?.close();
+      } finally {
+        await ledger?.close();
+      }
+    }
   }
 
   #openLedger(): Promise<Ledger> {
@@ -82,6 +95,7 @@ export class ClickhouseAuditExporter implements Exporter {
       maxLogBytes: logLimits.max_bytes,
       maxPendingBytes: logLimits.max_pending_bytes,
       windowKeys: window,
+      onSegmentClosed: () => this.#shipper?.wake(),
       onAlarm: (alarm) => log.error({ alarm }, "ledger alarm"),
     });
   }

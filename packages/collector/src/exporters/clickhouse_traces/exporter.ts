@@ -1,5 +1,6 @@
 import { TracesWriter } from "@otel-audit/exporter-clickhouse";
-import type { CreateContext, Exporter, Rejection, TraceBatch } from "../../component.ts";
+import type { CreateContext, Exporter, Rejection } from "../../component.ts";
+import type { TraceBatch } from "../../trace-batch.ts";
 import { DebugQueue } from "../debug-queue.ts";
 import { createSchema, resolveConnection } from "../destination.ts";
 import type { ClickhouseTracesConfig } from "./config.ts";

@@ -2,6 +2,7 @@ import { encodeTraces, scanTraces } from "@otel-audit/otlp";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startOtlpSink, type OtlpSink } from "../../../../../test/support/index.ts";
 import { testContext } from "../../testing/context.ts";
+import { TraceBatch } from "../../trace-batch.ts";
 import { otlphttpConfig } from "./config.ts";
 import { OtlphttpExporter } from "./exporter.ts";
 
@@ -11,7 +12,7 @@ beforeEach(async () => {
 });
 afterEach(() => sink.close());
 
-function batch(name: string): { index: ReturnType<typeof scanTraces> } {
+function batch(name: string): TraceBatch {
   const span = {
     traceId: "0af7651916cd43dd8448eb211c80319c",
     spanId: "0102030405060708",
@@ -19,7 +20,7 @@ function batch(name: string): { index: ReturnType<typeof scanTraces> } {
     startTimeUnixNano: 1n,
     endTimeUnixNano: 2n,
   };
-  return { index: scanTraces(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] })) };
+  return TraceBatch.of(scanTraces(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] })));
 }
 
 function exporter(more: Record<string, unknown> = {}): {
@@ -74,5 +75,5 @@ describe("OtlphttpExporter", () => {
     expect(await out.drain(50)).toBe(false);
     await out.shutdown();
     expect(await count(context.telemetry.sendFailedSpans)).toBe(1);
-  });
+  }, 15_000);
 });

@@ -1,7 +1,9 @@
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
-import type { CreateContext, Exporter, Rejection, TraceBatch } from "../../component.ts";
+import type { CreateContext, Exporter, Rejection } from "../../component.ts";
+import type { TraceBatch } from "../../trace-batch.ts";
 import { DebugQueue, PermanentError } from "../debug-queue.ts";
+import { OtlpClient } from "./client.ts";
 import type { OtlphttpConfig } from "./config.ts";
 
 const gzipAsync = promisify<Uint8Array, Buffer>(gzip);
@@ -14,10 +16,18 @@ export class OtlphttpExporter implements Exporter {
   readonly #queue: DebugQueue;
   readonly #config: OtlphttpConfig;
   readonly #url: string;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #client: OtlpClient;
 
   constructor(config: OtlphttpConfig, context: CreateContext) {
     this.#config = config;
     this.#url = `${config.endpoint.replace(/\/+$/, "")}/v1/traces`;
+    this.#headers = {
+      ...config.headers,
+      "content-type": "application/x-protobuf",
+      ...(config.compression === "gzip" && { "content-encoding": "gzip" }),
+    };
+    this.#client = new OtlpClient(this.#url, config.sending_queue.num_consumers, config.timeout);
     const { sending_queue: queue, retry_on_failure: retry } = config;
     this.#queue = new DebugQueue(
       { requests: queue.queue_size, bytes: queue.max_bytes, consumers: queue.num_consumers },
@@ -38,27 +48,16 @@ export class OtlphttpExporter implements Exporter {
     return this.#queue.drain(timeoutMs);
   }
 
-  shutdown(): Promise<void> {
-    return this.#queue.close();
+  async shutdown(): Promise<void> {
+    await this.#queue.close();
+    this.#client.close();
   }
 
   async #send(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
-    const compressed = this.#config.compression === "gzip";
-    const response = await fetch(this.#url, {
-      method: "POST",
-      headers: {
-        ...this.#config.headers,
-        "content-type": "application/x-protobuf",
-        ...(compressed && { "content-encoding": "gzip" }),
-      },
-      // A view of a pooled buffer is sent as just that view.
-      body: Buffer.from(compressed ? await gzipAsync(bytes) : bytes),
-      signal: AbortSignal.any([signal, AbortSignal.timeout(this.#config.timeout)]),
-      redirect: "error",
-    });
-    const text = await response.text();
-    if (response.ok) return;
-    const message = `${this.#url} answered ${response.status}: ${text.slice(0, 200)}`;
-    throw RETRYABLE.has(response.status) ? new Error(message) : new PermanentError(message);
+    const body = this.#config.compression === "gzip" ? await gzipAsync(bytes) : bytes;
+    const { status, text } = await this.#client.post(body, this.#headers, signal);
+    if (status >= 200 && status < 300) return;
+    const message = `${this.#url} answered ${status}: ${text.slice(0, 200)}`;
+    throw RETRYABLE.has(status) ? new Error(message) : new PermanentError(message);
   }
 }

@@ -1,6 +1,6 @@
 import type { Component, CreateContext } from "../../component.ts";
 import { offsetPort } from "../../config/address.ts";
-import { HttpServer } from "../../service/http-server.ts";
+import { HttpServer, refuseForeign } from "../../service/http-server.ts";
 import type { HealthCheckConfig } from "./config.ts";
 
 /** Answers 200 while every component works and 503 with the reasons while one does not. */
@@ -12,7 +12,7 @@ export class HealthCheck implements Component {
       `extensions::${id}::endpoint`,
       offsetPort(config.endpoint, portOffset),
       (request, response) => {
-        request.resume();
+        if (refuseForeign(request, response)) return;
         const problems = health.problems();
         const status = problems.size === 0 ? "Server available" : "Server not available";
         response.writeHead(problems.size === 0 ? 200 : 503, { "content-type": "application/json" });

@@ -39,6 +39,16 @@ function classified(classifier: Classifier, bytes: Uint8Array): SpanData[] {
 describe("Classifier", () => {
   it.each<[string, SpanData, Record<string, string>]>([
     [
+      "a file by a relative path, which is not relative to the collector",
+      span({ "file.path": "notes.txt" }, { name: "fs readFile", kind: 1 }),
+      { "audit.event.name": "file.read", "audit.target.id": "file:notes.txt" },
+    ],
+    [
+      "a tool whose name is a list",
+      span({ "gen_ai.tool.name": ["a", "b"] }, { kind: 1 }),
+      { "audit.target.id": `tool:${encodeURIComponent('["a","b"]')}` },
+    ],
+    [
       "a tool call",
       span({ "gen_ai.tool.name": "read file", "gen_ai.agent.id": "planner" }, { kind: 1 }),
       {

@@ -19,7 +19,7 @@ import {
   AUDIT_RECORD_ORIGIN_VALUE_EFFECT,
   SCHEMA_VERSION,
 } from "@otel-audit/semantic-conventions";
-import { deriveAction, deriveIdentity, type Attributes } from "./derive.ts";
+import { deriveAction, deriveIdentity, text, type Attributes } from "./derive.ts";
 
 /** Services remembered as having our own instrumentation; the oldest is forgotten beyond it. */
 const MAX_KNOWN_SERVICES = 10_000;
@@ -52,7 +52,7 @@ export class Classifier {
         resourceRow = index.resource[i]!;
         resource = this.#readResource(index, resourceRow);
       }
-      const service = String(resource[ATTR_SERVICE_NAME] ?? "");
+      const service = text(resource[ATTR_SERVICE_NAME]);
       if (!this.#isCovered(service)) continue;
       const copy = this.#derive(index, i, resource);
       if (copy) requests.push(copy);
@@ -71,7 +71,7 @@ export class Classifier {
     const end = index.end[i]!;
     readSpan(bytes, start, end, this.#span);
     const attributes = toObject(bytes, this.#span.attributes);
-    const action = deriveAction(attributes, this.#span.kind, text(bytes, this.#span.nameStart, this.#span.nameEnd));
+    const action = deriveAction(attributes, this.#span.kind, readText(bytes, this.#span.nameStart, this.#span.nameEnd));
     if (!action) return undefined;
     const derived: Attributes = {
       ...action,
@@ -98,7 +98,7 @@ export class Classifier {
         continue;
       const service = this.#readResource(index, index.resource[i]!)[ATTR_SERVICE_NAME];
       if (service === undefined) continue;
-      this.#instrumented.add(String(service));
+      this.#instrumented.add(text(service));
       if (this.#instrumented.size > MAX_KNOWN_SERVICES)
         this.#instrumented.delete(this.#instrumented.values().next().value!);
     }
@@ -112,15 +112,17 @@ export class Classifier {
 
 /** The first of a repeated key counts, as in the row. */
 function toObject(bytes: Uint8Array, list: AttributeList): Attributes {
-  const attributes: Record<string, AttributeValue> = Object.create(null) as Record<string, AttributeValue>;
+  const attributes: Record<string, AttributeValue> = {};
+  // A key called `constructor` is a key like any other.
+  Object.setPrototypeOf(attributes, null);
   for (let i = 0; i < list.count; i++) {
-    const key = text(bytes, list.keyStart[i]!, list.keyEnd[i]!);
+    const key = readText(bytes, list.keyStart[i]!, list.keyEnd[i]!);
     if (!(key in attributes))
       attributes[key] = readAnyValue(bytes, list.kind[i]!, list.valueStart[i]!, list.valueEnd[i]!);
   }
   return attributes;
 }
 
-function text(bytes: Uint8Array, start: number, end: number): string {
+function readText(bytes: Uint8Array, start: number, end: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("utf8");
 }

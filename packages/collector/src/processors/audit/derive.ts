@@ -39,6 +39,7 @@ import {
   type AuditAction,
   type AuditTargetType,
 } from "@otel-audit/semantic-conventions";
+import { isAbsolute } from "node:path";
 import { pathToFileURL } from "node:url";
 
 export type Attributes = Readonly<Record<string, AttributeValue>>;
@@ -77,7 +78,7 @@ const FILE_ACTIONS: readonly [RegExp, string, AuditAction][] = [
 export function deriveAction(attributes: Attributes, kind: number, spanName: string): Attributes | undefined {
   const tool = attributes[ATTR_GEN_AI_TOOL_NAME];
   if (tool !== undefined)
-    return action(EVENT_TOOL_CALL, AUDIT_ACTION_VALUE_EXECUTE, "tool", `tool:${encodeURIComponent(String(tool))}`);
+    return action(EVENT_TOOL_CALL, AUDIT_ACTION_VALUE_EXECUTE, "tool", `tool:${encodeURIComponent(text(tool))}`);
   if (kind === SPAN_KIND_CLIENT && attributes[ATTR_HTTP_REQUEST_METHOD] !== undefined) return httpRequest(attributes);
   if (kind === SPAN_KIND_CLIENT && attributes[ATTR_DB_SYSTEM_NAME] !== undefined) return databaseStatement(attributes);
   const path = attributes[ATTR_FILE_PATH];
@@ -90,9 +91,9 @@ export function deriveIdentity(attributes: Attributes, resource: Attributes, sta
   const service = resource[ATTR_SERVICE_NAME];
   const who: Attributes =
     agent !== undefined
-      ? { [ATTR_AUDIT_ACTOR_ID]: String(agent), [ATTR_AUDIT_ACTOR_TYPE]: AUDIT_ACTOR_TYPE_VALUE_AGENT }
+      ? { [ATTR_AUDIT_ACTOR_ID]: text(agent), [ATTR_AUDIT_ACTOR_TYPE]: AUDIT_ACTOR_TYPE_VALUE_AGENT }
       : {
-          [ATTR_AUDIT_ACTOR_ID]: `service:${String(service ?? "unknown")}`,
+          [ATTR_AUDIT_ACTOR_ID]: `service:${text(service, "unknown")}`,
           [ATTR_AUDIT_ACTOR_TYPE]: AUDIT_ACTOR_TYPE_VALUE_SERVICE,
         };
   return {
@@ -111,26 +112,24 @@ function action(event: string, what: AuditAction, targetType: AuditTargetType, t
 }
 
 function httpRequest(attributes: Attributes): Attributes {
-  const method = String(attributes[ATTR_HTTP_REQUEST_METHOD]).toUpperCase();
+  const method = text(attributes[ATTR_HTTP_REQUEST_METHOD]).toUpperCase();
   const url =
-    parseUrl(String(attributes[ATTR_URL_FULL] ?? "")) ??
-    parseUrl(`${String(attributes[ATTR_URL_SCHEME] ?? "http")}://${authority(attributes)}/`);
+    parseUrl(text(attributes[ATTR_URL_FULL])) ??
+    parseUrl(`${text(attributes[ATTR_URL_SCHEME], "http")}://${authority(attributes)}/`);
   // The URL parser drops default ports; query, fragment and credentials never enter a record.
   const target = url ? `${url.protocol}//${url.host}${url.pathname}` : "http://unknown/";
   return action(EVENT_HTTP_REQUEST, HTTP_ACTIONS[method] ?? AUDIT_ACTION_VALUE_WRITE, "http.endpoint", target);
 }
 
 function databaseStatement(attributes: Attributes): Attributes {
-  const operation = String(attributes[ATTR_DB_OPERATION_NAME] ?? "")
-    .toUpperCase()
-    .split(" ", 1)[0]!;
+  const operation = text(attributes[ATTR_DB_OPERATION_NAME]).toUpperCase().split(" ", 1)[0]!;
   const collection = attributes[ATTR_DB_COLLECTION_NAME];
-  const url = parseUrl(`${String(attributes[ATTR_DB_SYSTEM_NAME])}://${authority(attributes)}`);
+  const url = parseUrl(`${text(attributes[ATTR_DB_SYSTEM_NAME])}://${authority(attributes)}`);
   const server = url
     ? `${url.protocol}//${url.port === DEFAULT_PORTS[url.protocol] ? url.hostname : url.host}`
     : "db://unknown";
-  const target = [server, attributes[ATTR_DB_NAMESPACE], collection]
-    .filter((part) => part !== undefined && part !== "")
+  const target = [server, text(attributes[ATTR_DB_NAMESPACE]), text(collection)]
+    .filter((part) => part !== "")
     .join("/");
   // An operation that is not named may do anything.
   return action(
@@ -147,14 +146,23 @@ function fileAccess(path: string, spanName: string): Attributes {
     EVENT_FILE_READ,
     AUDIT_ACTION_VALUE_READ,
   ];
-  return action(event, what, "file", pathToFileURL(path).href);
+  // A relative path is relative to a directory of the producer, which nobody here knows; not to the collector's own.
+  const target = isAbsolute(path) ? pathToFileURL(path).href : `file:${encodeURI(path)}`;
+  return action(event, what, "file", target);
 }
 
 function authority(attributes: Attributes): string {
-  const host = String(attributes[ATTR_SERVER_ADDRESS] ?? "unknown");
+  const host = text(attributes[ATTR_SERVER_ADDRESS], "unknown");
   const port = attributes[ATTR_SERVER_PORT];
   const bracketed = host.includes(":") ? `[${host}]` : host;
-  return port === undefined ? bracketed : `${bracketed}:${String(port)}`;
+  return port === undefined ? bracketed : `${bracketed}:${text(port)}`;
+}
+
+/** An attribute as text: a list or a map, which no such attribute should be, as JSON. */
+export function text(value: AttributeValue | undefined, otherwise = ""): string {
+  if (value === undefined || value === null) return otherwise;
+  if (typeof value !== "object") return String(value);
+  return JSON.stringify(value, (_key, inner: unknown) => (typeof inner === "bigint" ? String(inner) : inner));
 }
 
 function parseUrl(text: string): URL | undefined {

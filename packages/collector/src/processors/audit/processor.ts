@@ -2,8 +2,9 @@ import type { CollectorFacts, CollectorVerdict, JudgedEvent } from "@otel-audit/
 import { scanTraces } from "@otel-audit/otlp";
 import { Policy } from "@otel-audit/policy";
 import { readFile } from "node:fs/promises";
-import type { Component, Consumer, CreateContext, Rejection, TraceBatch } from "../../component.ts";
-import { configError } from "../../errors.ts";
+import type { Component, Consumer, CreateContext, Rejection } from "../../component.ts";
+import { configError, errorMessage } from "../../errors.ts";
+import { TraceBatch } from "../../trace-batch.ts";
 import { Classifier } from "./classifier.ts";
 import type { AuditConfig } from "./config.ts";
 import { CONTROL_EVENTS, policyLoaded } from "./control-records.ts";
@@ -31,24 +32,24 @@ export class AuditProcessor implements Component, Consumer {
     if (this.#config.policy === undefined) return;
     const policy = await this.#loadPolicy(this.#config.policy);
     this.#facts = { ...this.#facts, judge: (event) => judge(policy, event) };
-    await this.#next.consume({ index: scanTraces(policyLoaded(policy)), facts: this.#facts });
+    await this.#next.consume(TraceBatch.of(scanTraces(policyLoaded(policy)), { facts: this.#facts }));
   }
 
   async shutdown(): Promise<void> {}
 
-  async consume({ index }: TraceBatch): Promise<readonly Rejection[]> {
+  async consume(batch: TraceBatch): Promise<readonly Rejection[]> {
     const { telemetry, id } = this.#context;
     const labels = { processor: id, otel_signal: "traces" };
-    telemetry.incomingItems.inc(labels, index.count);
+    telemetry.incomingItems.inc(labels, batch.spans);
     // The copies first: when they cannot be kept the client sends all again, and debug spans are not doubled.
-    const copies = this.#classifier?.classify(index);
+    const copies = this.#classifier?.classify(batch.index);
     if (copies) {
       const classified = scanTraces(copies);
       telemetry.classifiedRecords.inc({ processor: id }, classified.count);
-      await this.#next.consume({ index: classified, facts: { ...this.#facts, origin: "classified" } });
+      await this.#next.consume(TraceBatch.of(classified, { facts: { ...this.#facts, origin: "classified" } }));
     }
-    const rejections = await this.#next.consume({ index, facts: this.#facts });
-    telemetry.outgoingItems.inc(labels, index.count);
+    const rejections = await this.#next.consume(batch.withFacts(this.#facts));
+    telemetry.outgoingItems.inc(labels, batch.spans);
     return rejections;
   }
 
@@ -57,10 +58,7 @@ export class AuditProcessor implements Component, Consumer {
     try {
       text = await readFile(file, "utf8");
     } catch (error) {
-      throw configError(
-        ["processors", this.#context.id, "policy"],
-        `cannot read "${file}": ${(error as Error).message}`,
-      );
+      throw configError(["processors", this.#context.id, "policy"], `cannot read "${file}": ${errorMessage(error)}`);
     }
     const policy = Policy.parse(text, { file });
     for (const warning of policy.warnings) this.#context.log.warn({ warning }, "policy warning");

@@ -4,8 +4,9 @@ import { connect } from "node:net";
 import { encodeSpan, encodeTraces, frameSpans, protobufToJson, type SpanData } from "@otel-audit/otlp";
 import protobuf from "protobufjs";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { Consumer, Rejection, TraceBatch } from "../../component.ts";
+import type { Consumer, Rejection } from "../../component.ts";
 import { testContext } from "../../testing/context.ts";
+import type { TraceBatch } from "../../trace-batch.ts";
 import { otlpConfig } from "./config.ts";
 import { OtlpReceiver } from "./receiver.ts";
 
@@ -221,6 +222,47 @@ describe("OTLP/HTTP", () => {
     });
     expect((await post(traces(1), PROTOBUF)).status).toBe(200);
     expect(recorder.batches).toEqual([1]);
+  });
+
+  it("tells the reason to a client that is still sending", async () => {
+    const body = Buffer.alloc(16 * 1024 * 1024);
+    const answer = await post(body, PROTOBUF);
+    expect(answer.status).toBe(413);
+    expect(decode("Status", answer.body)).toMatchObject({
+      message: expect.stringContaining(
+        `larger than ${LIMIT} bytes (max_request_body_size), ${body.length} bytes announced`,
+      ) as string,
+    });
+  });
+
+  it.each([
+    ["two lengths", "Content-Length: 3\r\nContent-Length: 4\r\n"],
+    ["a length and chunks", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"],
+    ["a negative length", "Content-Length: -1\r\n"],
+    ["a header that is folded", "Content-Length:\r\n 3\r\n"],
+    ["two encodings", "Content-Length: 3\r\nContent-Encoding: gzip, gzip\r\n"],
+    ["two hosts", "Host: localhost\r\nContent-Length: 3\r\n"],
+  ])("takes nothing from a request with %s", async (_name, headers) => {
+    const { port, hostname } = new URL(url);
+    const answer = await new Promise<string>((resolve, reject) => {
+      const socket = connect(Number(port), hostname);
+      let text = "";
+      socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
+      socket.on("close", () => resolve(text)).on("error", reject);
+      socket.end(
+        `POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n${headers}\r\nabc`,
+      );
+    });
+    expect(answer).toMatch(/^HTTP\/1\.1 4\d\d /);
+    expect(recorder.batches).toEqual([]);
+  });
+
+  it("never counts a negative number when several pipelines refuse the same spans", async () => {
+    recorder.answer = async () => [
+      { spans: 1, reason: "malformed" },
+      { spans: 1, reason: "malformed" },
+    ];
+    expect((await post(traces(1), PROTOBUF)).status).toBe(200);
   });
 
   it("keeps a good span beside a broken one", async () => {

@@ -11,14 +11,21 @@ import type { Consumer, CreateContext, Receiver, Rejection } from "../../compone
 import { isLoopbackHostHeader, offsetPort } from "../../config/address.ts";
 import { HttpServer } from "../../service/http-server.ts";
 import { VERSION } from "../../service/version.ts";
-import { InFlight, readBody } from "./body.ts";
+import { TraceBatch } from "../../trace-batch.ts";
+import { readBody, type Body } from "./body.ts";
 import type { OtlpConfig } from "./config.ts";
 import { HttpError } from "./http-error.ts";
+import { InFlight } from "./in-flight.ts";
 
 /** By this header a producer knows that its records arrive at an audit collector and not at some other backend. */
 const COLLECTOR_HEADER = "otel-audit-collector";
 /** Seconds after which a refused client should come again. */
 const RETRY_AFTER_S = "1";
+/** Milliseconds for which the rest of a refused body is read and thrown away, so that the client sees the answer. */
+const LINGER_MS = 1_000;
+/** Indexes kept for reuse, and how large one may be: more is left to the garbage collector. */
+const KEEP_INDEXES = 64;
+const KEEP_INDEX_SPANS = 16_384;
 
 type Encoding = "application/x-protobuf" | "application/json";
 
@@ -29,6 +36,7 @@ export class OtlpReceiver implements Receiver {
   readonly #inFlight: InFlight;
   readonly #next: Consumer;
   readonly #context: CreateContext;
+  readonly #indexes: SpanIndex[] = [];
   #stopping = false;
 
   constructor(config: OtlpConfig, next: Consumer, context: CreateContext) {
@@ -67,9 +75,9 @@ export class OtlpReceiver implements Receiver {
       checkRequest(request);
       encoding = contentType(request);
       const rejections = await this.#receive(request, encoding);
-      const rejected = rejections.reduce((sum, { spans }) => sum + spans, 0);
+      const rejected = countRejected(rejections);
       const message = [...new Set(rejections.map(({ reason }) => reason))].join("; ");
-      respond(
+      this.#respond(
         response,
         200,
         encoding,
@@ -83,28 +91,44 @@ export class OtlpReceiver implements Receiver {
   }
 
   async #receive(request: IncomingMessage, encoding: Encoding): Promise<readonly Rejection[]> {
-    if (this.#stopping) throw new HttpError(503, "the collector is shutting down");
-    const body = await readBody(request, this.#maxBody, this.#inFlight);
-    this.#inFlight.take(body.length);
+    if (this.#stopping) throw new HttpError(503, "the collector is shutting down; send it again");
+    const reservation = this.#inFlight.reserve();
     try {
-      const index = scanTraces(encoding === "application/json" ? jsonToProtobuf(body) : body);
-      return index.count === 0 ? [] : await this.#consume(index);
+      const { memory: pool } = this.#context;
+      const body = await readBody(request, { maxBody: this.#maxBody, reservation, pool });
+      if (encoding !== "application/json") return await this.#take(body);
+      const bytes = jsonToProtobuf(body.bytes);
+      body.memory?.release();
+      if (!reservation.grow(bytes.length)) throw reservation.refusal();
+      return await this.#take({ bytes });
     } finally {
-      this.#inFlight.release(body.length);
+      reservation.release();
     }
   }
 
-  async #consume(index: SpanIndex): Promise<readonly Rejection[]> {
+  /** Hands a body on. Its memory and the index serve other requests afterwards, but not when anything went wrong. */
+  async #take({ bytes, memory }: Body): Promise<readonly Rejection[]> {
+    const index = scanTraces(bytes, this.#indexes.pop());
+    if (index.count === 0) return [];
+    const rejections = await this.#consume(TraceBatch.of(index, memory && { memory }));
+    memory?.release();
+    if (this.#indexes.length < KEEP_INDEXES && index.start.length <= KEEP_INDEX_SPANS) this.#indexes.push(index);
+    return rejections;
+  }
+
+  async #consume(batch: TraceBatch): Promise<readonly Rejection[]> {
     const { telemetry, id } = this.#context;
     const labels = { receiver: id, transport: "http" };
+    const { spans } = batch;
     try {
-      const rejections = await this.#next.consume({ index });
-      const rejected = rejections.reduce((sum, { spans }) => sum + spans, 0);
-      telemetry.acceptedSpans.inc(labels, index.count - rejected);
+      const rejections = await this.#next.consume(batch);
+      // Several pipelines may each have refused the same span.
+      const rejected = Math.min(countRejected(rejections), spans);
+      telemetry.acceptedSpans.inc(labels, spans - rejected);
       if (rejected > 0) telemetry.failedSpans.inc(labels, rejected);
       return rejections;
     } catch (error) {
-      telemetry.refusedSpans.inc(labels, index.count);
+      telemetry.refusedSpans.inc(labels, spans);
       throw error;
     }
   }
@@ -113,17 +137,45 @@ export class OtlpReceiver implements Receiver {
     if (error.status >= 500) this.#context.log.warn({ err: error.cause ?? error }, "a request was refused");
     if (response.destroyed) return;
     if (error.status === 503) response.setHeader("retry-after", RETRY_AFTER_S);
-    // What is left of the body is not read: the connection cannot serve another request.
-    if (!request.complete) {
-      response.setHeader("connection", "close");
-      response.once("finish", () => request.destroy());
-    }
     const status =
       encoding === "application/json"
         ? JSON.stringify({ code: error.rpcCode, message: error.message })
         : encodeStatus(error.rpcCode, error.message);
-    respond(response, error.status, encoding, status);
+    if (request.complete) this.#respond(response, error.status, encoding, status);
+    else refuseRest(request, response, error.status, encoding, status);
   }
+
+  #respond(response: ServerResponse, status: number, encoding: Encoding, body: string | Uint8Array): void {
+    // An idle connection would hold up the shutdown.
+    if (this.#stopping) response.setHeader("connection", "close");
+    response.writeHead(status, { "content-type": encoding, "content-length": Buffer.byteLength(body) });
+    response.end(body);
+  }
+}
+
+/**
+ * Answers before the body is complete. Closing at once would reset the connection, and a client that is still sending would
+ * never see why: the rest is read for a moment and thrown away. The connection cannot serve another request.
+ */
+function refuseRest(
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  encoding: Encoding,
+  body: string | Uint8Array,
+): void {
+  response.writeHead(status, {
+    connection: "close",
+    "content-type": encoding,
+    "content-length": Buffer.byteLength(body),
+  });
+  response.write(body);
+  const end = (): void => {
+    clearTimeout(late);
+    response.end(() => request.destroy());
+  };
+  const late = setTimeout(end, LINGER_MS);
+  request.once("end", end).once("close", end).resume();
 }
 
 function checkRequest(request: IncomingMessage): void {
@@ -154,9 +206,8 @@ function toHttpError(error: unknown): HttpError {
   return new HttpError(503, "the collector cannot take this request now; send it again", { cause: error });
 }
 
-function respond(response: ServerResponse, status: number, encoding: Encoding, body: string | Uint8Array): void {
-  response.writeHead(status, { "content-type": encoding, "content-length": Buffer.byteLength(body) });
-  response.end(body);
+function countRejected(rejections: readonly Rejection[]): number {
+  return rejections.reduce((sum, { spans }) => sum + spans, 0);
 }
 
 function partialSuccessJson(rejected: number, message: string): string {

@@ -1,0 +1,78 @@
+import { Agent as HttpAgent, request as httpRequest, type ClientRequest } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+
+/** Of an answer that is read: enough for a reason in a log line. */
+const MAX_ANSWER_BYTES = 64 * 1024;
+
+export interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** Posts bytes over a few kept connections: an eighth of what `fetch` costs, and no copy of the body. */
+export class OtlpClient {
+  readonly #url: URL;
+  readonly #agent: HttpAgent;
+  readonly #timeoutMs: number;
+
+  constructor(url: string, connections: number, timeoutMs: number) {
+    this.#url = new URL(url);
+    const options = { keepAlive: true, maxSockets: connections };
+    this.#agent = this.#url.protocol === "https:" ? new HttpsAgent(options) : new HttpAgent(options);
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** Settles when the exchange is over in both directions: nothing reads `body` any more. Redirects are not followed. */
+  post(body: Uint8Array, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const send = this.#url.protocol === "https:" ? httpsRequest : httpRequest;
+      const outgoing = send(this.#url, {
+        method: "POST",
+        agent: this.#agent,
+        headers: { ...headers, "content-length": body.length },
+      });
+      const late = setTimeout(
+        () => outgoing.destroy(new Error(`no answer within ${this.#timeoutMs} ms`)),
+        this.#timeoutMs,
+      );
+      const abort = (): void => void outgoing.destroy(new Error("the exporter is shutting down"));
+      signal.addEventListener("abort", abort);
+      const answer = readAnswer(outgoing);
+      outgoing.once("close", () => {
+        clearTimeout(late);
+        signal.removeEventListener("abort", abort);
+        answer.then(resolve, reject);
+      });
+      if (signal.aborted) abort();
+      outgoing.end(body);
+    });
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+}
+
+function readAnswer(outgoing: ClientRequest): Promise<Answer> {
+  const answer = new Promise<Answer>((resolve, reject) => {
+    outgoing.on("error", reject);
+    outgoing.once("close", () => reject(new Error("the connection was closed before the answer was complete")));
+    outgoing.once("response", (response) => {
+      const chunks: Buffer[] = [];
+      let length = 0;
+      response.on("data", (chunk: Buffer) => {
+        length += chunk.length;
+        chunks.push(chunk);
+        if (length > MAX_ANSWER_BYTES)
+          outgoing.destroy(new Error(`the answer is larger than ${MAX_ANSWER_BYTES} bytes`));
+      });
+      response.on("error", reject);
+      response.once("end", () =>
+        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") }),
+      );
+    });
+  });
+  // Looked at when the exchange is over.
+  answer.catch(() => {});
+  return answer;
+}
