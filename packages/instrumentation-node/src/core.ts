@@ -16,6 +16,8 @@ import { property } from "./unknown.ts";
 /** Where finished records go; it may throw, and the record is then lost and counted. */
 export interface Sink {
   append(record: Uint8Array): void;
+  /** Throws if `append` would, as far as that can be known beforehand. */
+  check(): void;
 }
 
 /** What the core needs to know. */
@@ -91,6 +93,11 @@ export class Core implements AuditCore {
     this.#append({ ...record, ...times, name: undefined, parent: undefined, recordId: newRecordId(now) });
   }
 
+  /** Records that were written and are gone. */
+  lose(records: number): void {
+    this.#lost += records;
+  }
+
   /** Hands out the counts and starts them again. */
   takeCounts(): Counts {
     if (this.#unattributed > 0) this.#ignored.set(UNATTRIBUTED_RULE, this.#unattributed);
@@ -150,7 +157,16 @@ export class Core implements AuditCore {
 
   /** In enforce mode an action that could not be recorded does not run. */
   #spoolIsDown(): boolean {
-    return this.#options.mode === "enforce" && performance.now() - this.#spoolFailedAt < SPOOL_PAUSE_MS;
+    if (this.#options.mode !== "enforce" || this.#spoolFailedAt === Number.NEGATIVE_INFINITY) return false;
+    if (performance.now() - this.#spoolFailedAt < SPOOL_PAUSE_MS) return true;
+    try {
+      // Not by an action whose record might be lost again.
+      quietly(() => this.#options.sink.check());
+      return false;
+    } catch {
+      this.#spoolFailedAt = performance.now();
+      return true;
+    }
   }
 
   #spoolVerdict(action: ObservedAction): Verdict {

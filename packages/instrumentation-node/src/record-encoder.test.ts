@@ -156,3 +156,18 @@ function parseTime(id: string): number {
     0,
   );
 }
+
+test("texts of an application's choosing are bounded, the policy's is kept whole", () => {
+  const long = "x".repeat(1_000_000);
+  const document = "y".repeat(64 * 1024);
+  const span = roundTrip({
+    ...BASE,
+    name: long,
+    attributes: { "file.path": `/${long}`, "audit.policy.document": document, "http.response.status_code": 200 },
+  });
+  expect(Buffer.byteLength(span.name)).toBeLessThanOrEqual(256);
+  expect(Buffer.byteLength(text(span, "file.path"))).toBeLessThanOrEqual(4096);
+  expect(text(span, "file.path")).toMatch(/^\/x+…sha256:[0-9a-f]{32}$/);
+  expect(text(span, "audit.policy.document")).toBe(document);
+  expect(span.attributes).toMatchObject({ "http.response.status_code": 200 });
+});

@@ -5,6 +5,7 @@ import {
   ATTR_AUDIT_ACTOR_TYPE,
   ATTR_AUDIT_EVENT_NAME,
   ATTR_AUDIT_OUTCOME,
+  ATTR_AUDIT_POLICY_DOCUMENT,
   ATTR_AUDIT_RECORD_ID,
   ATTR_AUDIT_RECORD_ORIGIN,
   ATTR_AUDIT_SCHEMA_VERSION,
@@ -54,6 +55,11 @@ export const MAX_TARGET_ID = 2048;
 /** As many of `audit.target.read_ids` and `.write_ids` are kept. */
 const MAX_TARGETS = 256;
 const MAX_ERROR_TYPE = 256;
+const MAX_NAME = 256;
+/** Other attributes; paths and URLs that no system takes arrive here, too. */
+const MAX_VALUE = 4096;
+/** The policy's text is kept whole: 64 KiB of it are allowed. */
+const MAX_DOCUMENT = 64 * 1024;
 
 const SPAN_KIND_INTERNAL = 1;
 const SPAN_KIND_CLIENT = 3;
@@ -91,7 +97,7 @@ export class RecordEncoder {
     this.#at = 0;
     const { parent, event, errorType } = record;
     this.#ids(parent);
-    this.#string(0x2a, record.name ?? event);
+    this.#string(0x2a, bound(record.name ?? event, MAX_NAME));
     this.#need(64);
     this.#byte(0x30);
     this.#byte(CLIENT_EVENTS.has(event) ? SPAN_KIND_CLIENT : SPAN_KIND_INTERNAL);
@@ -105,7 +111,10 @@ export class RecordEncoder {
     this.#raw(this.#verdict(record.verdict));
     this.#targets(record.targets);
     if (record.attributes !== undefined) {
-      for (const [key, value] of Object.entries(record.attributes)) this.#attribute(key, value);
+      for (const [key, value] of Object.entries(record.attributes)) {
+        const most = key === ATTR_AUDIT_POLICY_DOCUMENT ? MAX_DOCUMENT : MAX_VALUE;
+        this.#attribute(key, typeof value === "string" ? bound(value, most) : value);
+      }
     }
     if (record.outcome === "failure") this.#raw(STATUS_ERROR);
     this.#raw(FLAGS);

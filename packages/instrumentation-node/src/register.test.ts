@@ -221,3 +221,32 @@ test.each([
   const run = await app.run();
   expect(run.actions.map(summary)).toEqual(["db.statement READ success postgresql://db/app/public.orders"]);
 });
+
+test("two hundred agents at once, and threads, one of which exits in the middle: each action is its agent's", async () => {
+  await using app = await makeApp({
+    "main.mjs": `
+      import { writeFile } from "node:fs/promises"; import { isMainThread, Worker, workerData } from "node:worker_threads";
+      import { withAgent } from "$INDEX"; import { setTimeout as sleep } from "node:timers/promises";
+      const act = (agents, times) => Promise.all(Array.from({ length: agents }, (_, n) => {
+        const id = (isMainThread ? "main-" : "thread" + workerData + "-") + n;
+        return withAgent({ id }, async () => {
+          for (let i = 0; i < times; i++) { await writeFile(id + "." + i, ""); await sleep((n * i) % 3); }
+        });
+      }));
+      if (isMainThread) {
+        const threads = [1, 2].map((workerData) => new Promise((end) =>
+          new Worker(new URL(import.meta.url), { workerData }).on("exit", end)));
+        await act(200, 5);
+        await Promise.all(threads);
+      } else { await act(20, 5); if (workerData === 2) process.exit(0); }`,
+    "next.mjs": ``,
+  });
+  await app.run();
+  // What the thread that exited had not sent is left to the next process.
+  const { actions } = await app.run({ main: "next.mjs" });
+  const records = new Map(actions.map((span) => [text(span, "audit.record.id"), span]));
+  expect(records.size).toBe(1200);
+  for (const span of records.values()) {
+    expect(text(span, "audit.target.id").replace(/^.*\/(.*)\.\d$/, "$1")).toBe(text(span, "audit.actor.id"));
+  }
+});

@@ -58,7 +58,11 @@ export class AuditRuntime {
     };
     const owner = thisOwner(resource, { name: SCOPE_NAME, version: VERSION });
     this.#spool = ownWork(() => new Spool(config.spoolDir, owner, config.spoolMaxBytes));
-    this.#shipper = new Shipper(this.#spool, config, say);
+    this.#shipper = new Shipper(this.#spool, config, say, (file) => {
+      core.lose(file.records ?? 0);
+      say(`records were removed from the spool before they were sent: ${file.path}`);
+      this.#records.bypass("spool_removed", `${file.path}, ${file.records ?? "an unknown number of"} records`);
+    });
     const core = new Core({
       policy: this.gate.policy,
       mode: this.gate.mode,
@@ -71,6 +75,7 @@ export class AuditRuntime {
           this.#spool.append(record);
           this.#shipper.wake();
         },
+        check: () => this.#spool.check(),
       },
       onTrouble: say,
     });

@@ -632,7 +632,7 @@ export const ATTR_AUDIT_SUMMARY_LOST = "audit.summary.lost" as const;
 /**
  * Which way around the audit was noticed.
  *
- * Examples: `"native_addon"`, `"inspector"`, `"patch_removed"`, `"process_binding"`.
+ * Examples: `"native_addon"`, `"inspector"`, `"patch_removed"`, `"process_binding"`, `"spool_removed"`.
  */
 export const ATTR_AUDIT_BYPASS_KIND = "audit.bypass.kind" as const;
 

@@ -158,6 +158,9 @@ test("a denied statement changes nothing", async () => {
 });
 
 test("attributes, without text and parameters", async () => {
+  // What a policy makes of a statement that is not understood is not this test's business.
+  recorder[Symbol.dispose]();
+  recorder = await record([pgDriver]);
   await client.query("SELECT id, 'secret' AS s FROM orders WHERE n <> $1", ["secret"]);
   await client.query("INSERT INTO orders VALUES (1)").catch(() => {});
   await client.query("SELEC secret").catch(() => {});

@@ -38,8 +38,7 @@ export function thisOwner(resource: Attributes, scope: Owner["scope"]): Owner {
 }
 
 /** Makes the folder of an owner inside the spool directory and returns its path. */
-export function createFolder(spoolDir: string, owner: Owner): string {
-  const name = `${owner.pid}-${randomUUID()}`;
+export function createFolder(spoolDir: string, owner: Owner, name = `${owner.pid}-${randomUUID()}`): string {
   // Filled under a name that nobody picks up, so that no folder is ever seen without its owner.
   const hidden = join(spoolDir, `.${name}`);
   const folder = join(spoolDir, name);

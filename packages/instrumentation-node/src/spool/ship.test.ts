@@ -73,6 +73,25 @@ test("an endpoint that hangs holds up the caller no longer than its time", async
   expect(await shipSpool(dir, { endpoint: app.sink.url })).toEqual({ shipped: 4, left: 0 });
 });
 
+test("a redirect is not followed", async () => {
+  await using app = await makeApp({ "exits.mjs": EXITS });
+  const dir = await leave(app);
+  await using elsewhere = await startOtlpSink();
+  const answer = { location: elsewhere.tracesUrl, "otel-audit-collector": "test" };
+  const redirecting = createServer((request, response) => {
+    request.resume().on("end", () => response.writeHead(307, answer).end());
+  });
+  redirecting.listen(0, "127.0.0.1");
+  await once(redirecting, "listening");
+  const address = redirecting.address();
+  const endpoint = `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}`;
+  expect(await shipSpool(dir, { endpoint, timeoutMs: 100 })).toEqual({ shipped: 0, left: 4 });
+  expect(await shipSpool(dir, { endpoint, timeoutMs: 100, trust: true })).toEqual({ shipped: 0, left: 4 });
+  expect(elsewhere.requests).toEqual([]);
+  redirecting.closeAllConnections();
+  redirecting.close();
+});
+
 test("what a living process has is counted and left to it; refused records are put aside", async () => {
   await using app = await makeApp({
     "lives.mjs": `${EXITS.replace("process.exit(0);", "")} fs.writeSync(1, "up\\n"); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);`,

@@ -47,6 +47,7 @@ export class Shipper {
   readonly #destination: Destination;
   readonly #url: URL;
   readonly #say: (message: string) => void;
+  readonly #onMissing: (file: SpoolFile) => void;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<boolean> | undefined;
   #retryMs = 0;
@@ -55,8 +56,17 @@ export class Shipper {
   #sent = 0;
   #stopped = false;
 
-  /** @param say hears of trouble and of its end, once each */
-  constructor(spool: Spool, destination: Destination, say: (message: string) => void) {
+  /**
+   * @param say hears of trouble and of its end, once each
+   * @param onMissing hears of files that somebody else removed
+   */
+  constructor(
+    spool: Spool,
+    destination: Destination,
+    say: (message: string) => void,
+    onMissing: (file: SpoolFile) => void = () => {},
+  ) {
+    this.#onMissing = onMissing;
     this.#spool = spool;
     this.#destination = destination;
     this.#url = tracesUrl(destination.endpoint);
@@ -135,7 +145,14 @@ export class Shipper {
 
   async #ship(file: SpoolFile): Promise<void> {
     if (!this.#verified) await this.#verify();
-    const { payloads, damage } = ownWork(() => readFramesSync(file.path));
+    const frames = ownWork(() => readIfThere(file.path));
+    if (frames === undefined) {
+      // To wait for it would hold up all others for ever.
+      this.#spool.forget(file);
+      this.#onMissing(file);
+      return;
+    }
+    const { payloads, damage } = frames;
     const lost = damage.filter((part) => part.kind === "damaged");
     if (lost.length > 0) this.#say(`a spool file is damaged in ${lost.length} places; what is intact is sent`);
     let refused = false;
@@ -194,6 +211,16 @@ export class Shipper {
     if (trouble === this.#trouble) return;
     this.#trouble = trouble;
     this.#say(trouble);
+  }
+}
+
+function readIfThere(path: string): ReturnType<typeof readFramesSync> | undefined {
+  try {
+    return readFramesSync(path);
+  } catch (error) {
+    const code = property(error, "code");
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    throw error;
   }
 }
 

@@ -127,6 +127,48 @@ test("a record that the collector refuses for good holds up no other", async () 
   expect(folders(app.spoolDir).filter((name) => name.startsWith("rejected-"))).toHaveLength(1);
 });
 
+test("a spool that somebody removes is made again; what was in it is counted as lost and told as a bypass", async () => {
+  await using app = await makeApp({
+    "main.mjs": `import fs from "node:fs"; import { flush } from "$INDEX";
+      const remove = () => fs.rmSync(process.env.OTEL_AUDIT_SPOOL_DIR, { recursive: true });
+      await flush();
+      fs.writeFileSync("lost", ""); remove(); await flush();
+      fs.writeFileSync("kept", ""); fs.writeFileSync("kept too", "");`,
+  });
+  const run = await app.run();
+  expect(run.actions.map(summary)).toEqual(
+    ["kept", "kept%20too"].map((name) => `file.write WRITE success file://${app.work}/${name}`),
+  );
+  const bypass = run.control.find((span) => span.name === "audit.bypass");
+  expect(bypass?.attributes).toMatchObject({ "audit.bypass.kind": "spool_removed" });
+  // The write and the removal itself.
+  expect(text(bypass ?? {}, "audit.bypass.detail")).toMatch(/, 2 records$/);
+  expect(run.control.at(-1)?.attributes).toMatchObject({ "audit.summary.lost": 2 });
+  expect(folders(app.spoolDir)).toEqual([]);
+});
+
+test("in enforce mode nothing runs while there is nowhere to write its record to", async () => {
+  await using app = await makeApp({
+    "main.mjs": `import fs from "node:fs"; import { flush } from "$INDEX"; import { setTimeout as sleep } from "node:timers/promises";
+      import { execSync } from "node:child_process";
+      const act = (name) => { try { fs.writeFileSync(name, ""); return "ran"; } catch (error) { return error.rule; } };
+      await flush();
+      execSync('rm -r "$OTEL_AUDIT_SPOOL_DIR"; : > "$OTEL_AUDIT_SPOOL_DIR"');
+      // The first is how the audit learns of it.
+      console.log(act("a"), act("b"), act("c"));
+      await sleep(1100);
+      console.log(act("d"), act("e"));
+      execSync('rm "$OTEL_AUDIT_SPOOL_DIR"');
+      await sleep(1100);
+      console.log(act("f"), act("g"));`,
+  });
+  const run = await app.run({ env: { OTEL_AUDIT_MODE: "enforce" } });
+  expect(run.stdout.trim().split("\n")).toEqual(["ran spool_error spool_error", "spool_error spool_error", "ran ran"]);
+  expect(run.actions.map(summary).slice(-2)).toEqual(
+    ["f", "g"].map((name) => `file.write WRITE success file://${app.work}/${name}`),
+  );
+});
+
 test("append refuses what is over the bound and takes records again once there is room", () => {
   const spool = new Spool(join(tempDir("spool"), "s"), thisOwner({}, { name: "test", version: "0" }), 4096);
   const record = new Uint8Array(1000);

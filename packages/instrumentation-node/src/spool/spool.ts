@@ -1,20 +1,25 @@
 import * as fs from "node:fs";
-import { join, relative, sep } from "node:path";
+import { basename, join, relative, sep } from "node:path";
 
 import { FrameWriter } from "@otel-audit/ledger/frames";
 
 import { InstrumentationError } from "../errors.ts";
 import { ownWork } from "../own-work.ts";
+import { property } from "../unknown.ts";
 import { createFolder, mayBeAlive, type Owner, readOwner, touchOwner } from "./owner.ts";
 
 /** A closed file of records, to be sent and then removed. */
 export interface SpoolFile {
   readonly path: string;
   readonly owner: Owner;
+  /** How many records it holds; undefined for what another process wrote. */
+  readonly records: number | undefined;
 }
 
 /** Of files of records. */
 export const EXTENSION = ".frames";
+/** What `check` wants to have room for: most records are shorter, in bytes. */
+const MIN_ROOM = 4096;
 /** A file is closed at this size, in bytes: it is read and sent as a whole. */
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
 
@@ -31,6 +36,8 @@ export class Spool {
   readonly #maxBytes: number;
   #writer: FrameWriter | undefined;
   #number = 0;
+  /** In the open file. */
+  #records = 0;
   #closed: SpoolFile[] = [];
   /** Bytes of closed files, the claimed ones included. */
   #closedBytes = 0;
@@ -68,10 +75,10 @@ export class Spool {
 
   /** Writes one record. @throws what the file system throws; an Error when the spool is full. */
   append(record: Uint8Array): void {
-    if (this.bytes + record.length > this.#maxBytes) throw new Error(`the spool is full (${this.#maxBytes} bytes)`);
-    const writer = (this.#writer ??= ownWork(() => FrameWriter.createSync(join(this.folder, this.#nextName()))));
+    const writer = this.#writable(record.length);
     try {
       writer.appendSync(record);
+      this.#records++;
     } catch (error) {
       // A file that failed once is left as it is; what it holds is sent.
       this.rotate();
@@ -80,12 +87,35 @@ export class Spool {
     if (writer.position >= MAX_FILE_BYTES) this.rotate();
   }
 
+  /** Throws what `append` would, as far as that can be known beforehand. */
+  check(): void {
+    this.#writable(MIN_ROOM);
+  }
+
+  #writable(room: number): FrameWriter {
+    if (this.bytes + room > this.#maxBytes) throw new Error(`the spool is full (${this.#maxBytes} bytes)`);
+    return (this.#writer ??= ownWork(() => this.#create()));
+  }
+
+  #create(): FrameWriter {
+    try {
+      return FrameWriter.createSync(join(this.folder, this.#nextName()));
+    } catch (error) {
+      if (property(error, "code") !== "ENOENT") throw error;
+      // Somebody cleaned up the temporary directory, or wants no records: what comes from now on is kept.
+      preparePrivateDirectory(this.#spoolDir);
+      createFolder(this.#spoolDir, this.#owner, basename(this.folder));
+      return FrameWriter.createSync(join(this.folder, this.#nextName()));
+    }
+  }
+
   /** Closes the open file, so that it can be sent. */
   rotate(): void {
     const writer = this.#writer;
     if (writer === undefined) return;
     this.#writer = undefined;
-    this.#closed.push({ path: writer.path, owner: this.#owner });
+    this.#closed.push({ path: writer.path, owner: this.#owner, records: this.#records });
+    this.#records = 0;
     this.#closedBytes += writer.position;
     writer.closeSync();
   }
@@ -97,13 +127,25 @@ export class Spool {
 
   /** Forgets a file and removes it from disk, after its records were acknowledged. */
   remove(file: SpoolFile): void {
-    this.#drop(file);
+    this.forget(file);
     fs.rmSync(file.path, { force: true });
+  }
+
+  /** Forgets a file that is not there any more. */
+  forget(file: SpoolFile): void {
+    const at = this.#closed.indexOf(file);
+    if (at === -1) return;
+    this.#closed.splice(at, 1);
+    try {
+      this.#closedBytes = this.#closed.length === 0 ? 0 : this.#closedBytes - fs.statSync(file.path).size;
+    } catch {
+      // Removed by somebody else: the sum is corrected when the list is empty.
+    }
   }
 
   /** Puts a file aside that no collector will take, for a person to look at. Returns its new path. */
   quarantine(file: SpoolFile): string {
-    this.#drop(file);
+    this.forget(file);
     const aside = join(this.#spoolDir, `rejected-${this.#owner.pid}-${this.#nextName()}`);
     fs.renameSync(file.path, aside);
     return aside;
@@ -155,20 +197,9 @@ export class Spool {
       const path = join(folder, entry.name);
       if (entry.isDirectory()) this.#collect(path);
       else if (entry.name.endsWith(EXTENSION) && owner !== undefined) {
-        this.#closed.push({ path, owner });
+        this.#closed.push({ path, owner, records: undefined });
         this.#closedBytes += fs.statSync(path).size;
       }
-    }
-  }
-
-  #drop(file: SpoolFile): void {
-    const at = this.#closed.indexOf(file);
-    if (at === -1) return;
-    this.#closed.splice(at, 1);
-    try {
-      this.#closedBytes = this.#closed.length === 0 ? 0 : this.#closedBytes - fs.statSync(file.path).size;
-    } catch {
-      // Removed by somebody else: the sum is corrected when the list is empty.
     }
   }
 

@@ -29,6 +29,7 @@ export async function record(drivers: readonly Driver[], policy?: string): Promi
     unattributed: "record",
     defaults: new Defaults([]),
     sink: {
+      check: () => {},
       append: (span) => {
         const decoded = decodeTraces(frameSpans({}, { name: "test" }, [span]));
         spans.push(...decoded.resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap((scope) => scope.spans)));

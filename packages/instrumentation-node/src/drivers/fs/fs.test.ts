@@ -19,6 +19,12 @@ const FAMILIES: readonly Case[] = [
   { name: "readFile", args: `"a.txt", "utf8"`, record: "file.read READ success $/a.txt" },
   { name: "readFile", args: `Buffer.from("a.txt")`, record: "file.read READ success $/a.txt" },
   { name: "readFile", args: `pathToFileURL("a.txt")`, record: "file.read READ success $/a.txt" },
+  {
+    name: "readFile",
+    // A URL of another implementation, as Node takes it.
+    args: `{ href: "file:", protocol: "file:", hostname: "", pathname: process.cwd() + "/a.txt" }`,
+    record: "file.read READ success $/a.txt",
+  },
   { name: "readFile", args: `"sub/../a.txt"`, record: "file.read READ failure ENOENT $/a.txt" },
   { name: "readFile", args: `"nul\\0byte"`, record: "file.read READ failure ERR_INVALID_ARG_VALUE $/nul%00byte" },
   { name: "readFile", args: `fs.openSync("a.txt")`, record: undefined },
