@@ -4,6 +4,7 @@ import { ClickHouseError } from "../errors.ts";
 import { HttpSource } from "../http-source.ts";
 import type { Compression } from "../http.ts";
 import { Transposer } from "../transposer.ts";
+import { keepBusiestDays } from "./busiest-days.ts";
 import { TRACE_COLUMNS } from "./columns.ts";
 import { TraceRows } from "./trace-rows.ts";
 
@@ -14,6 +15,9 @@ export interface TracesWriterOptions {
   /** How long one insert may take, in milliseconds. Default 30,000. */
   readonly requestTimeoutMs?: number;
 }
+
+/** Days of the producers' clocks in one insert. */
+const MAX_DAYS = 200;
 
 /**
  * Writes debug spans into upstream's `otel_traces`, with the texts that upstream's exporter writes, so that its dashboards
@@ -37,13 +41,13 @@ export class TracesWriter {
    * laid one behind the other are one request).
    *
    * @param request an ExportTraceServiceRequest in protobuf. Free to reuse as soon as the call returns its promise.
-   * @returns how many spans were inserted; broken ones are left out.
+   * @returns how many spans were inserted; broken ones are left out, and those beyond the 200 busiest days.
    * @throws OtlpError when the request's framing is broken; ClickHouseError when the insert fails.
    */
   async insert(request: Uint8Array): Promise<number> {
     const transposer = this.#transposer;
     if (transposer === undefined) throw new ClickHouseError("CLOSED", "the writer was closed");
-    const { rows, offsets } = this.#rows.encode(request);
+    const { rows, offsets } = keepBusiestDays(this.#rows.encode(request), MAX_DAYS);
     const count = offsets.length - 1;
     if (count === 0) return 0;
     const { http, database, compression } = this.#source.target();
@@ -55,8 +59,7 @@ export class TracesWriter {
       compression,
       settings: {
         async_insert: 0,
-        // The table has a partition for each day of the producer's clock: one wrong clock must not refuse the batch.
-        max_partitions_per_insert_block: "0",
+        max_partitions_per_insert_block: String(MAX_DAYS),
       },
       queryId: `otel-audit-traces-${randomUUID()}`,
     });
