@@ -57,10 +57,7 @@ registerInstrumentations({ tracerProvider: provider, instrumentations: [
 );
 
 // By path, so that another working copy can be measured: OTEL_AUDIT_BENCH_ROOT.
-const register = join(
-  process.env["OTEL_AUDIT_BENCH_ROOT"] ?? root,
-  "packages/instrumentation-node/dist/register.js",
-);
+const register = join(process.env["OTEL_AUDIT_BENCH_ROOT"] ?? root, "packages/instrumentation-node/dist/register.js");
 const ours = ["--import", register];
 const variants: Readonly<Record<string, { args: readonly string[]; env: NodeJS.ProcessEnv }>> = {
   bare: { args: [], env: {} },
@@ -74,7 +71,12 @@ function start(program: string, { args, env }: { args: readonly string[]; env: N
     encoding: "utf8",
     cwd: directory,
     // Nobody listens: the end of the process, which is not measured, is short.
-    env: { PATH: process.env["PATH"], OTEL_AUDIT_SPOOL_DIR: join(directory, "spool"), OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:9", ...env },
+    env: {
+      PATH: process.env["PATH"],
+      OTEL_AUDIT_SPOOL_DIR: join(directory, "spool"),
+      OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:9",
+      ...env,
+    },
   });
   const line = stdout.trim();
   if (line === "") throw new Error(`${program}: ${stderr}`);
@@ -98,7 +100,9 @@ try {
     for (const variant of starts.keys()) {
       const [ready, memory] = [of(variant, "ready"), of(variant, "memory")];
       const added = `+${(ready - of("bare", "ready")).toFixed(0)} ms, +${(memory - of("bare", "memory")).toFixed(1)} MiB`;
-      console.log(`${name.padEnd(16)} ${variant.padEnd(30)} ${ready.toFixed(0).padStart(4)} ms ${memory.toFixed(1).padStart(6)} MiB  ${variant === "bare" ? "" : added}`);
+      console.log(
+        `${name.padEnd(16)} ${variant.padEnd(30)} ${ready.toFixed(0).padStart(4)} ms ${memory.toFixed(1).padStart(6)} MiB  ${variant === "bare" ? "" : added}`,
+      );
     }
   }
 } finally {

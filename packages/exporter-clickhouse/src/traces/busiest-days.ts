@@ -2,7 +2,7 @@
 export interface Rows {
   readonly rows: Uint8Array<ArrayBuffer>;
   /** Where each row starts, and where the last one ends. */
-  readonly offsets: Uint32Array;
+  readonly offsets: Uint32Array<ArrayBuffer>;
 }
 
 const NANOS_PER_DAY = 86_400_000_000_000n;
