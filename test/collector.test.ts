@@ -173,12 +173,36 @@ describe("a running collector", () => {
     expect(verdict).toMatchObject({ EffectiveDecision: "deny" });
   });
 
+  it.each(["process.start", "policy.loaded", "review.decided"])(
+    "judges what calls itself %s and names a resource",
+    async (event) => {
+      const id = `escape-${event}`;
+      const attributes = {
+        "audit.event.name": event,
+        "audit.action": "DELETE",
+        "audit.target.type": "database.table",
+        "audit.target.id": "postgresql://db/app/public.cards",
+        "audit.policy.decision": "allow",
+      };
+      expect(await send(collector, [auditSpan(id, attributes)])).toBe(true);
+      const rows = (): Promise<unknown[]> =>
+        collector.sql(
+          `SELECT EffectiveDecision, Violation, Provenance FROM otel_audit.audit_events WHERE RecordId = '${id}'`,
+        );
+      await expect.poll(rows).toEqual([{ EffectiveDecision: "deny", Violation: true, Provenance: "asserted" }]);
+    },
+  );
+
   it("records its own policy with its text", async () => {
     await expect
-      .poll(async () => collector.sql("SELECT 1 FROM otel_audit.audit_events WHERE EventName = 'policy.loaded'"))
+      .poll(async () =>
+        collector.sql(
+          "SELECT 1 FROM otel_audit.audit_events WHERE EventName = 'policy.loaded' AND Provenance = 'verified'",
+        ),
+      )
       .toHaveLength(1);
     const [row] = await collector.sql<{ text: string }>(
-      "SELECT SpanAttributes['audit.policy.document'] AS text FROM otel_audit.audit_events WHERE EventName = 'policy.loaded'",
+      "SELECT SpanAttributes['audit.policy.document'] AS text FROM otel_audit.audit_events WHERE EventName = 'policy.loaded' AND Provenance = 'verified'",
     );
     expect(row!.text).toBe(POLICY);
   });

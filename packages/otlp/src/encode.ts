@@ -65,28 +65,8 @@ export function frameSpans(
   scope: { name: string; version?: string | undefined },
   spans: readonly Uint8Array[],
 ): Uint8Array {
-  return frame(
-    encoded((writer) => writeResource(writer, { attributes: resource })),
-    encoded((writer) => writeScope(writer, scope)),
-    spans,
-  );
-}
-
-/** The same around the bodies of a Resource and an InstrumentationScope as they came; empty bodies for absent ones. */
-export function frameRawSpans(resource: Uint8Array, scope: Uint8Array, spans: readonly Uint8Array[]): Uint8Array {
-  return frame(lengthDelimited(0x0a, resource), lengthDelimited(0x0a, scope), spans);
-}
-
-function lengthDelimited(tag: number, body: Uint8Array): Uint8Array {
-  const writer = new ByteWriter(1 + varintLength(body.length) + body.length + ROOM);
-  writer.byte(tag);
-  writer.varint(body.length);
-  writer.raw(body);
-  return writer.bytes.subarray(0, writer.length);
-}
-
-/** @param resourceField whole field 1 of a ResourceSpans @param scopeField whole field 1 of a ScopeSpans */
-function frame(resourceField: Uint8Array, scopeField: Uint8Array, spans: readonly Uint8Array[]): Uint8Array {
+  const resourceField = encoded((writer) => writeResource(writer, { attributes: resource }));
+  const scopeField = encoded((writer) => writeScope(writer, scope));
   let scopeSize = scopeField.length;
   for (const span of spans) scopeSize += 1 + varintLength(span.length) + span.length;
   const resourceSize = resourceField.length + 1 + varintLength(scopeSize) + scopeSize;

@@ -5,7 +5,7 @@ export { readEvent, readLink, readResource, readScope, readSpan } from "./read.t
 export { readAnyValue, readAttributes } from "./read-value.ts";
 export { EventFields, LinkFields, ScopeFields, SpanFields } from "./fields.ts";
 export { AttributeList, MAX_VALUE_DEPTH, ValueKind } from "./attributes.ts";
-export { encodeAttribute, encodeSpan, encodeTraces, frameRawSpans, frameSpans } from "./encode.ts";
+export { encodeAttribute, encodeSpan, encodeTraces, frameSpans } from "./encode.ts";
 export { decodeSpan, decodeTraces } from "./decode.ts";
 export { encodePartialSuccess, encodeStatus } from "./response.ts";
 export { type JsonLimits, jsonToProtobuf } from "./json-to-protobuf.ts";

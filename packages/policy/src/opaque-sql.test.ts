@@ -19,6 +19,15 @@ function on(type: "database" | "database.table", id: string, action: PolicyActio
   return { event: "db.statement", action, targets: [{ type, id }], actorId: "a", actorType: "agent" };
 }
 
+const narrow = (resource: string): Policy =>
+  Policy.parse(`
+policy: p
+mode: enforce
+default: deny
+resources: { some: { db: "${resource}" } }
+rules: [{ id: some, allow: { resource: some } }]
+`);
+
 describe("SQL that nobody could look into", () => {
   it("counts as touching every protected table of its database", () => {
     expect(policy.evaluate(on("database", "postgresql://db/app", "EXECUTE"))).toMatchObject({
@@ -51,14 +60,6 @@ rules: [{ id: no-orders, deny: { resource: orders } }]
   });
 
   it("is not allowed by an allow for a table, only by one for the database", () => {
-    const narrow = (resource: string): Policy =>
-      Policy.parse(`
-policy: p
-mode: enforce
-default: deny
-resources: { some: { db: "${resource}" } }
-rules: [{ id: some, allow: { resource: some } }]
-`);
     const action = on("database", "postgresql://db/app", "EXECUTE");
     expect(narrow("db/app/public.orders").evaluate(action).decision).toBe("deny");
     expect(narrow("db/app/**").evaluate(action).decision).toBe("allow");

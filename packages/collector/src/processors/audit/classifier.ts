@@ -3,8 +3,9 @@ import {
   SPAN_MALFORMED,
   SpanFields,
   AttributeList,
-  encodeAttribute,
-  frameRawSpans,
+  decodeSpan,
+  encodeSpan,
+  frameSpans,
   readAnyValue,
   readResource,
   readSpan,
@@ -14,20 +15,67 @@ import {
 import {
   ATTR_AUDIT_RECORD_ORIGIN,
   ATTR_AUDIT_SCHEMA_VERSION,
+  ATTR_DB_COLLECTION_NAME,
+  ATTR_DB_NAMESPACE,
+  ATTR_DB_OPERATION_NAME,
+  ATTR_DB_QUERY_SUMMARY,
+  ATTR_DB_RESPONSE_STATUS_CODE,
+  ATTR_DB_SYSTEM_NAME,
+  ATTR_ERROR_TYPE,
+  ATTR_GEN_AI_AGENT_ID,
+  ATTR_GEN_AI_AGENT_NAME,
+  ATTR_GEN_AI_AGENT_VERSION,
+  ATTR_GEN_AI_CONVERSATION_ID,
+  ATTR_GEN_AI_OPERATION_NAME,
+  ATTR_GEN_AI_PROVIDER_NAME,
+  ATTR_GEN_AI_TOOL_CALL_ID,
+  ATTR_GEN_AI_TOOL_NAME,
+  ATTR_GEN_AI_WORKFLOW_NAME,
+  ATTR_HOST_NAME,
+  ATTR_HTTP_REQUEST_METHOD,
+  ATTR_HTTP_RESPONSE_STATUS_CODE,
+  ATTR_SERVER_ADDRESS,
+  ATTR_SERVER_PORT,
   ATTR_SERVICE_NAME,
   AUDIT_RECORD_ORIGIN_VALUE_CLASSIFIED,
   AUDIT_RECORD_ORIGIN_VALUE_EFFECT,
   SCHEMA_VERSION,
 } from "@otel-audit/semantic-conventions";
+import { VERSION } from "../../service/version.ts";
 import { deriveAction, deriveIdentity, text, type Attributes } from "./derive.ts";
 
 /** Services remembered as having our own instrumentation; the oldest is forgotten beyond it. */
 const MAX_KNOWN_SERVICES = 10_000;
 
+/** What a record keeps of a foreign span: names and results. Anything else may hold a secret (URLs, headers, SQL). */
+const KEPT_ATTRIBUTES: readonly string[] = [
+  ATTR_DB_COLLECTION_NAME,
+  ATTR_DB_NAMESPACE,
+  ATTR_DB_OPERATION_NAME,
+  ATTR_DB_QUERY_SUMMARY,
+  ATTR_DB_RESPONSE_STATUS_CODE,
+  ATTR_DB_SYSTEM_NAME,
+  ATTR_ERROR_TYPE,
+  ATTR_GEN_AI_AGENT_ID,
+  ATTR_GEN_AI_AGENT_NAME,
+  ATTR_GEN_AI_AGENT_VERSION,
+  ATTR_GEN_AI_CONVERSATION_ID,
+  ATTR_GEN_AI_OPERATION_NAME,
+  ATTR_GEN_AI_PROVIDER_NAME,
+  ATTR_GEN_AI_TOOL_CALL_ID,
+  ATTR_GEN_AI_TOOL_NAME,
+  ATTR_GEN_AI_WORKFLOW_NAME,
+  ATTR_HTTP_REQUEST_METHOD,
+  ATTR_HTTP_RESPONSE_STATUS_CODE,
+  ATTR_SERVER_ADDRESS,
+  ATTR_SERVER_PORT,
+];
+const KEPT_RESOURCE_ATTRIBUTES: readonly string[] = [ATTR_SERVICE_NAME, ATTR_HOST_NAME];
+const SCOPE = { name: "@otel-audit/collector", version: VERSION };
+
 /**
- * Derives audit records from spans of other instrumentations (GenAI tools, HTTP clients, databases, files). A record is
- * the original span with the derived attributes put before its own, so that ids, times and attributes stay what they
- * were. Off for every service that has sent `effect` records: there the same action is recorded already.
+ * Derives audit records from spans of other instrumentations (GenAI tools, HTTP clients, databases, files): ids, times and
+ * names of the original, what it means as an action, and no more of its attributes than is known to be harmless. Off for every service that has sent `effect` records: there the same action is recorded already.
  */
 export class Classifier {
   readonly #services: ReadonlySet<string>;
@@ -73,20 +121,27 @@ export class Classifier {
     const attributes = toObject(bytes, this.#span.attributes);
     const action = deriveAction(attributes, this.#span.kind, readText(bytes, this.#span.nameStart, this.#span.nameEnd));
     if (!action) return undefined;
-    const derived: Attributes = {
-      ...action,
-      ...deriveIdentity(attributes, resource, this.#span.statusCode),
-      [ATTR_AUDIT_RECORD_ORIGIN]: AUDIT_RECORD_ORIGIN_VALUE_CLASSIFIED,
-      [ATTR_AUDIT_SCHEMA_VERSION]: SCHEMA_VERSION,
-    };
-    const prefix = Object.entries(derived).map(([key, value]) => encodeAttribute(key, value));
-    const resourceRow = index.resource[i]!;
-    const scopeRow = index.scope[i]!;
-    return frameRawSpans(
-      bytes.subarray(index.resourceStart[resourceRow], index.resourceEnd[resourceRow]),
-      bytes.subarray(index.scopeStart[scopeRow], index.scopeEnd[scopeRow]),
-      [Buffer.concat([...prefix, bytes.subarray(start, end)])],
-    );
+    const { name, traceId, spanId, parentSpanId, traceState, kind, startTimeUnixNano, endTimeUnixNano, status } =
+      decodeSpan(bytes, start, end);
+    const record = encodeSpan({
+      name,
+      traceId,
+      spanId,
+      startTimeUnixNano,
+      endTimeUnixNano,
+      ...(parentSpanId !== undefined && { parentSpanId }),
+      ...(traceState !== undefined && { traceState }),
+      ...(kind !== undefined && { kind }),
+      ...(status?.code !== undefined && { status: { code: status.code } }),
+      attributes: {
+        ...pick(attributes, KEPT_ATTRIBUTES),
+        ...action,
+        ...deriveIdentity(attributes, resource, this.#span.statusCode),
+        [ATTR_AUDIT_RECORD_ORIGIN]: AUDIT_RECORD_ORIGIN_VALUE_CLASSIFIED,
+        [ATTR_AUDIT_SCHEMA_VERSION]: SCHEMA_VERSION,
+      },
+    });
+    return frameSpans(pick(resource, KEPT_RESOURCE_ATTRIBUTES), SCOPE, [record]);
   }
 
   /** Remembers which services record their own effects. */
@@ -108,6 +163,10 @@ export class Classifier {
     readResource(index.bytes, index.resourceStart[row]!, index.resourceEnd[row]!, this.#resource);
     return toObject(index.bytes, this.#resource);
   }
+}
+
+function pick(attributes: Attributes, keys: readonly string[]): Attributes {
+  return Object.fromEntries(keys.flatMap((key) => (key in attributes ? [[key, attributes[key]!]] : [])));
 }
 
 /** The first of a repeated key counts, as in the row. */

@@ -9,6 +9,9 @@ import { Classifier } from "./classifier.ts";
 import type { AuditConfig } from "./config.ts";
 import { CONTROL_EVENTS, policyLoaded } from "./control-records.ts";
 
+/** The collector's own records: no producer can have these facts. */
+const OURSELVES: CollectorFacts = { provenance: "verified", principal: "otel-audit-collector", tenantId: "" };
+
 /**
  * Adds what only a collector may say about an audit span: who sent it, and the collector's own verdict. Derives records
  * from foreign spans where that is configured; the originals go on unchanged.
@@ -31,8 +34,8 @@ export class AuditProcessor implements Component, Consumer {
   async start(): Promise<void> {
     if (this.#config.policy === undefined) return;
     const policy = await this.#loadPolicy(this.#config.policy);
+    await this.#next.consume(TraceBatch.of(scanTraces(policyLoaded(policy)), { facts: OURSELVES }));
     this.#facts = { ...this.#facts, judge: (event) => judge(policy, event) };
-    await this.#next.consume(TraceBatch.of(scanTraces(policyLoaded(policy)), { facts: this.#facts }));
   }
 
   async shutdown(): Promise<void> {}
@@ -66,7 +69,8 @@ export class AuditProcessor implements Component, Consumer {
   }
 }
 
+/** Records about the audit itself have no verdict, unless they name a resource: a name must not be a way past the policy. */
 function judge(policy: Policy, event: JudgedEvent): CollectorVerdict | undefined {
-  if (CONTROL_EVENTS.has(event.event)) return undefined;
+  if (CONTROL_EVENTS.has(event.event) && event.targets.every(({ type }) => type === "process")) return undefined;
   return policy.evaluate(event);
 }
