@@ -42,6 +42,7 @@ afterAll(async () => {
 beforeEach(async () => {
   ledger = await Ledger.open({ dir: join(dir, `ledger-${ledgers++}`), maxSegmentAgeMs: 3_600_000 });
   writer = new AuditWriter({ ...engine.writer, url: proxy.url });
+  proxy.inserts = proxy.requests = 0;
 });
 
 afterEach(async () => {
@@ -91,6 +92,22 @@ describe("once in the table", () => {
     await writer.writeSegment(segment);
     expect(await stored(segment)).toEqual({ rows: 100, sequences: 100 });
     expect(proxy.inserts).toBeGreaterThan(0);
+  });
+
+  test("a segment that nobody tried before takes an insert and a count", async () => {
+    const segment = await segmentOf(10);
+    await writer.writeSegment(segment, true);
+    expect([proxy.requests, proxy.inserts]).toEqual([2, 1]);
+    expect(await stored(segment)).toEqual({ rows: 10, sequences: 10 });
+  });
+
+  test("the answer to a first insert is lost: the next attempt looks before it inserts", async () => {
+    const segment = await segmentOf(10);
+    proxy.faults.push("drop-answer");
+    await failure(writer.writeSegment(segment, true));
+    await writer.writeSegment(segment, true);
+    expect(proxy.inserts).toBe(1);
+    expect(await stored(segment)).toEqual({ rows: 10, sequences: 10 });
   });
 
   test("the connection breaks in the middle of an insert: nothing is stored, the next attempt stores all", async () => {

@@ -51,7 +51,7 @@ const QUORUM: ClickHouseSettings = {
  *
  * The table is the truth, not the answer to an insert: the deduplication token alone loses data when the server dies
  * between writing the token and the part, and an answer that got lost says nothing. So the rows of
- * (stream, first sequence … last) are counted before every insert and after it.
+ * (stream, first sequence … last) are counted after every insert, and before every one that is not the first ever.
  */
 export class AuditWriter {
   readonly #source: HttpSource;
@@ -75,15 +75,20 @@ export class AuditWriter {
    * Resolves when the table holds every row of the segment. Calling it again, from this process or a later one, is safe at
    * any time.
    *
+   * @param isNew no other process has ever tried to insert it: it is of the caller's own stream. Its first insert then needs
+   *   no look at what earlier ones did.
    * @throws ClickHouseError; `PARTIAL_SEGMENT` when the table holds some or too many of the rows, which one block in one
    *   partition cannot bring about: nothing is written then, and somebody has to look.
    */
-  async writeSegment(segment: ClosedSegment): Promise<void> {
-    if (await this.#isStored(segment)) return;
-    await this.#waitForEarlierInserts(segment);
+  async writeSegment(segment: ClosedSegment, isNew = false): Promise<void> {
+    const isFirst = isNew && !this.#attempts.has(segment.hash);
+    if (!isFirst) {
+      if (await this.#isStored(segment)) return;
+      await this.#waitForEarlierInserts(segment);
+    }
     for (let loss = 0; loss < MAX_SILENT_LOSSES; loss++) {
       // Looked at again: an earlier insert may have ended between the first look and now.
-      if (await this.#isStored(segment)) return;
+      if (!(isFirst && loss === 0) && (await this.#isStored(segment))) return;
       await this.#insert(segment);
       if (await this.#isStored(segment)) return;
     }

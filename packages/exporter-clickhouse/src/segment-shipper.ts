@@ -17,7 +17,7 @@ export type ShipperState =
 /** What a {@link SegmentShipper} works with. */
 export interface SegmentShipperOptions {
   /** Where the closed segments are. */
-  readonly ledger: Pick<Ledger, "closedSegments" | "removeSegment" | "rotate">;
+  readonly ledger: Pick<Ledger, "closedSegments" | "removeSegment" | "rotate" | "streamId">;
   readonly writer: Pick<AuditWriter, "writeSegment">;
   /** Called when the state changes, and for every segment that is stopped. Must not throw. */
   readonly onState?: (state: ShipperState) => void;
@@ -41,6 +41,8 @@ const HEALTHY: ShipperState = { status: "healthy" };
 export class SegmentShipper {
   readonly #options: SegmentShipperOptions;
   readonly #stopped = new Map<string, ClickHouseError>();
+  /** Segments of this process that were given to a writer and are still here; not only the writer's to know, it may change. */
+  readonly #tried = new Set<string>();
   #state: ShipperState = HEALTHY;
   #running = false;
   #loop: Promise<void> | undefined;
@@ -119,9 +121,12 @@ export class SegmentShipper {
       if (!this.#running) return undefined;
       if (this.#stopped.has(segment.path)) continue;
       try {
-        await writer.writeSegment(segment);
+        const isNew = segment.streamId === ledger.streamId && !this.#tried.has(segment.path);
+        this.#tried.add(segment.path);
+        await writer.writeSegment(segment, isNew);
         onShipped?.(segment);
         await ledger.removeSegment(segment);
+        this.#tried.delete(segment.path);
       } catch (cause) {
         const error = asError(cause);
         if (!concernsOnlyOneSegment(error)) {

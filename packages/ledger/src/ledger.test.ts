@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { type SpanIndex, SPAN_AUDIT, encodeSpan, frameSpans, scanTraces } from "@otel-audit/otlp";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { tempDir } from "../../../test/support/index.ts";
 import { type FileIo, nodeFileIo } from "./io.ts";
 import { Ledger } from "./ledger.ts";
@@ -228,6 +228,46 @@ describe("segments (L4)", () => {
     await append(ledger, ["a"]);
     await closed.promise;
     expect(await idsOf(ledger)).toEqual(["a"]);
+  });
+
+  test("live longer the more closed segments wait for export", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+    try {
+      const ledger = await open({ maxSegmentAgeMs: 1000 });
+      for (const id of ["a", "b", "c"]) {
+        await append(ledger, [id]);
+        await ledger.rotate();
+      }
+      const [first, ...others] = ledger.closedSegments();
+      await append(ledger, ["d"]);
+      vi.advanceTimersByTime(3999);
+      // What closes the segment waits in the same line as this append.
+      await append(ledger, ["e"]);
+      expect(ledger.closedSegments()).toEqual([first, ...others]);
+      await ledger.removeSegment(first!);
+      vi.advanceTimersByTime(1);
+      await append(ledger, ["f"]);
+      expect(ledger.closedSegments().map(({ count }) => count)).toEqual([1, 1, 2]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test("live no longer than a minute for a backlog", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+    try {
+      const ledger = await open({ maxSegmentAgeMs: 20_000 });
+      for (const id of ["a", "b", "c", "d"]) {
+        await append(ledger, [id]);
+        await ledger.rotate();
+      }
+      await append(ledger, ["e"]);
+      vi.advanceTimersByTime(60_000);
+      await append(ledger, ["f"]);
+      expect(ledger.closedSegments()).toHaveLength(5);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test("close at the month of ReceivedAt, which never runs backwards", async () => {

@@ -70,6 +70,7 @@ export class Ledger {
       maxSegmentRows: options.maxSegmentRows,
       maxSegmentBytes: options.maxSegmentBytes,
       maxSegmentAgeMs: options.maxSegmentAgeMs,
+      backlog: () => this.#closed.length,
       onClosed: (stored) => this.#onClosed(stored),
       onAlarm: (alarm) => this.#alarm(alarm),
       onRefused: (pending) => this.#onRefused(pending),

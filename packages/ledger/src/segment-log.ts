@@ -30,6 +30,8 @@ export interface SegmentLogOptions {
   readonly maxSegmentRows: number;
   readonly maxSegmentBytes: number;
   readonly maxSegmentAgeMs: number;
+  /** How many closed segments wait for export. */
+  readonly backlog: () => number;
   readonly onClosed: (stored: StoredSegment) => void;
   readonly onAlarm: (alarm: LedgerAlarm) => void;
   /** The disk failed: what is not written of these was not stored. In the order of the log; called before they settle. */
@@ -43,6 +45,8 @@ interface BatchPart {
 
 /** Row bytes of one write and sync. Bounds what a frame buffer grows to. */
 const MAX_BATCH_BYTES = 8 * 1024 * 1024;
+/** The longest that a backlog makes an open segment live. */
+const MAX_BACKLOG_AGE_MS = 60_000;
 const NO_ROWS: RowBlock = { bytes: new Uint8Array(0), offsets: new Uint32Array(1) };
 
 /**
@@ -63,6 +67,8 @@ export class SegmentLog {
   #failedSyncs = 0;
   #running = false;
   #timer: NodeJS.Timeout | undefined;
+  /** Since when the open segment ages, on the monotonic clock. */
+  #agesSince = 0;
   #pendingRows = 0;
   #pendingBytes = 0;
 
@@ -290,10 +296,27 @@ export class SegmentLog {
   }
 
   #armTimer(): void {
-    this.#timer ??= setTimeout(() => {
+    if (this.#timer !== undefined) return;
+    this.#agesSince = performance.now();
+    this.#checkAgeLater();
+  }
+
+  #checkAgeLater(): void {
+    this.#timer = setTimeout(() => {
       this.#timer = undefined;
+      // The backlog may have shrunk since the last look.
+      if (performance.now() - this.#agesSince < this.#maxAgeMs()) this.#checkAgeLater();
       // A failure shows at the next append, or here again after the same time.
-      this.barrier(true).catch(() => this.#armTimer());
+      else this.barrier(true).catch(() => this.#armTimer());
     }, this.#options.maxSegmentAgeMs).unref();
+  }
+
+  /**
+   * Each insert costs the same for one row and for many. Where they take longer than segments take to age, more of them
+   * would only wait longer: the more wait, the larger the next one is.
+   */
+  #maxAgeMs(): number {
+    const { maxSegmentAgeMs, backlog } = this.#options;
+    return Math.max(maxSegmentAgeMs, Math.min(maxSegmentAgeMs * (1 + backlog()), MAX_BACKLOG_AGE_MS));
   }
 }

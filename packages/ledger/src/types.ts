@@ -103,7 +103,10 @@ export interface LedgerOptions {
   readonly maxSegmentRows?: number;
   /** Row bytes of a segment, 256 KiB to 64 MiB. Default 64 MiB. */
   readonly maxSegmentBytes?: number;
-  /** An open segment with rows is closed after this many milliseconds, 1 to 86,400,000. Default 1000. */
+  /**
+   * An open segment with rows is closed after this many milliseconds, 1 to 86,400,000. Default 1000. It lives longer while
+   * closed segments wait for export: this many milliseconds more for each of them, up to 60,000 in all.
+   */
   readonly maxSegmentAgeMs?: number;
   /** Bytes of files waiting for export above which appends are refused with LOG_FULL. Default 8 GiB. */
   readonly maxLogBytes?: number;

@@ -22,10 +22,10 @@ export class TableConnection {
     this.#writer = new AuditWriter(target === "embedded" ? () => this.#engineConnection() : target);
   }
 
-  async writeSegment(segment: ClosedSegment): Promise<void> {
+  async writeSegment(segment: ClosedSegment, isNew = false): Promise<void> {
     if (this.#target === "embedded") await this.#startEngine(this.#dataDir);
     else await this.#prepareOnce(this.#target);
-    await this.#writer.writeSegment(segment);
+    await this.#writer.writeSegment(segment, isNew);
   }
 
   async close(): Promise<void> {

@@ -16,6 +16,8 @@ export class FaultProxy {
   readonly faults: Fault[] = [];
   /** Inserts seen. */
   inserts = 0;
+  /** Requests seen, inserts among them. */
+  requests = 0;
   readonly #server = createServer((client) => this.#serve(client));
   readonly #sockets = new Set<Socket>();
   readonly #target: URL;
@@ -48,6 +50,7 @@ export class FaultProxy {
     this.#sockets.add(client).add(server);
     let fault: Fault = "pass";
     client.on("data", (chunk) => {
+      if (/^(?:GET|POST) /.test(chunk.toString("latin1"))) this.requests++;
       if (/^POST [^ ]*query=INSERT/.test(chunk.toString("latin1"))) {
         this.inserts++;
         fault = this.faults.shift() ?? "pass";
