@@ -59,7 +59,9 @@ export async function startObjects(
         clickhouse_settings: { async_insert: 0 },
       });
   };
-  const timer = setInterval(() => void insert(), 1_000);
+  const timer = setInterval(() => {
+    sending = Promise.all([sending, insert()]);
+  }, 1_000);
 
   const handle = async (body: Buffer): Promise<void> => {
     const request = type.decode(body) as unknown as { resourceSpans?: ResourceSpans[] };
@@ -108,6 +110,7 @@ export async function startObjects(
     },
     stop: async () => {
       clearInterval(timer);
+      await sending;
       server.close();
       server.closeAllConnections();
       await client.close();

@@ -13,7 +13,7 @@ export const otlpConfig = z.strictObject({
           .min(1_024)
           .max(256 * 1024 * 1024)
           .default(64 * 1024 * 1024),
-        /** Bytes of all requests that are being received or handled at one time; more is answered with 503. */
+        /** Bytes of all requests that are being received or handled at one time, inflated ones included; more is answered with 503. */
         max_in_flight_bytes: z
           .number()
           .int()
