@@ -1,3 +1,4 @@
+import { isLoopbackHost } from "./embedded/access.ts";
 import type { ClickHouseConnection, ConnectionSource } from "./connection.ts";
 import { ClickHouseError } from "./errors.ts";
 import { ClickHouseHttp } from "./http.ts";
@@ -38,7 +39,7 @@ export class HttpSource {
     const target: HttpTarget = {
       http: new ClickHouseHttp(connection, this.#requestTimeoutMs),
       database: quoteName("database", connection.database ?? DEFAULT_DATABASE),
-      compression: this.#compression ?? (isLoopback(connection.url) ? "none" : "zstd"),
+      compression: this.#compression ?? (isLoopbackHost(new URL(connection.url).hostname) ? "none" : "zstd"),
     };
     this.#current = { connection, target };
     // Nobody waits for the old server; what still runs there fails by itself.
@@ -65,9 +66,4 @@ export class HttpSource {
 
 function isSame(a: ClickHouseConnection, b: ClickHouseConnection): boolean {
   return a.url === b.url && a.username === b.username && a.password === b.password && a.database === b.database;
-}
-
-function isLoopback(url: string): boolean {
-  const host = new URL(url).hostname;
-  return host === "localhost" || host === "[::1]" || host.startsWith("127.");
 }

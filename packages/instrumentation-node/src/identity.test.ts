@@ -7,9 +7,9 @@ import { afterEach, expect, test } from "vitest";
 import {
   type AgentIdentity,
   asOurselves,
+  currentActor,
   bindIdentity,
   currentAgent,
-  isOwnTraffic,
   isQuiet,
   MAX_CHAIN,
   quietlyAsync,
@@ -150,7 +150,7 @@ test("quiet is inherited by what starts inside, bound callbacks return to their 
 
 test("our own work runs outside the application's identity", () => {
   withAgent({ id: "agent:a" }, () => {
-    asOurselves(() => expect([isOwnTraffic(), isQuiet()]).toEqual([true, true]));
-    expect(isOwnTraffic()).toBe(false);
+    asOurselves(() => expect([currentActor(), isQuiet()]).toEqual([undefined, true]));
+    expect(isQuiet()).toBe(false);
   });
 });

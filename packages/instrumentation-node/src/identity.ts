@@ -98,11 +98,6 @@ export function isQuiet(): boolean {
   return storage.getStore()?.quiet === true;
 }
 
-/** True inside our own traffic: nothing there is an action of the application. */
-export function isOwnTraffic(): boolean {
-  return storage.getStore() === OWN;
-}
-
 /** Runs `fn` so that neither it nor what it starts is recorded: the inside of a recorded action. */
 export function quietlyAsync<T>(fn: () => T): T {
   return storage.run({ actor: storage.getStore()?.actor, quiet: true }, fn);

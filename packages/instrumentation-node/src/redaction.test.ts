@@ -1,20 +1,7 @@
 import { assert, property, string, webFragments, webUrl } from "fast-check";
 import { expect, test } from "vitest";
 
-import { canonicalUrl, redactCredentials } from "./redaction.ts";
-
-test.each([
-  ["https://user:secret@pay.internal/v1/refunds/9?token=secret#secret", "https://pay.internal/v1/refunds/9"],
-  ["https://pay.internal:443/a", "https://pay.internal/a"],
-  ["http://pay.internal:8080/a/../b", "http://pay.internal:8080/b"],
-  ["https://münchen.example/ü", "https://xn--mnchen-3ya.example/%C3%BC"],
-  ["http://[2001:db8::1]:80/", "http://[2001:db8::1]/"],
-  ["http://a b:secret@host/x?secret", "http://host/x"],
-  ["not a url?secret", "not a url"],
-  ["//user:secret@", "//user:secret@"],
-])("%s", (url, canonical) => {
-  expect(canonicalUrl(url)).toBe(canonical);
-});
+import { redactCredentials } from "./redaction.ts";
 
 test.each([
   ["connect postgres://app:secret@db:5432/shop failed", "connect postgres://db:5432/shop failed"],
@@ -25,18 +12,14 @@ test.each([
   expect(redactCredentials(text)).toBe(clean);
 });
 
-test("no URL keeps its password, query or fragment", () => {
+test("no URL keeps its password", () => {
   const secret = "s3cr3tS3cr3t";
   assert(
-    property(webUrl({ withQueryParameters: true, withFragments: true }), webFragments(), (url, noise) => {
+    property(webUrl(), webFragments(), (url, noise) => {
       const parsed = new URL(url);
       parsed.username = noise;
       parsed.password = secret;
-      parsed.search = `${parsed.search}&key=${secret}`;
-      parsed.hash = secret;
-      expect(canonicalUrl(parsed)).not.toContain(secret);
-      expect(canonicalUrl(parsed.href)).not.toContain(secret);
-      expect(redactCredentials(`x ${parsed.origin.replace("//", `//u:${secret}@`)} y`)).not.toContain(secret);
+      expect(redactCredentials(`x ${parsed.href} y`)).not.toContain(secret);
     }),
   );
 });
@@ -44,7 +27,7 @@ test("no URL keeps its password, query or fragment", () => {
 test("never throws, whatever it is given", () => {
   assert(
     property(string({ unit: "binary" }), (text) => {
-      expect(typeof canonicalUrl(text)).toBe("string");
+      expect(typeof redactCredentials(text)).toBe("string");
     }),
   );
 });

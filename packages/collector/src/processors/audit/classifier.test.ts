@@ -82,9 +82,9 @@ describe("Classifier", () => {
       span({
         "db.system.name": "postgresql",
         "db.namespace": "app",
-        "db.collection.name": "public.orders",
+        "db.collection.name": "orders",
         "db.operation.name": "SELECT",
-        "server.address": "db",
+        "server.address": "DB",
         "server.port": 5432,
       }),
       {

@@ -128,7 +128,7 @@ function databaseStatement(attributes: Attributes): Attributes {
   const server = url
     ? `${url.protocol}//${url.port === DEFAULT_PORTS[url.protocol] ? url.hostname : url.host}`
     : "db://unknown";
-  const target = [server, text(attributes[ATTR_DB_NAMESPACE]), text(collection)]
+  const target = [server, text(attributes[ATTR_DB_NAMESPACE]), qualified(server, text(collection))]
     .filter((part) => part !== "")
     .join("/");
   // An operation that is not named may do anything.
@@ -138,6 +138,13 @@ function databaseStatement(attributes: Attributes): Attributes {
     collection === undefined ? "database" : "database.table",
     target,
   );
+}
+
+/** As our own instrumentation writes a table of PostgreSQL without a schema. */
+function qualified(server: string, collection: string): string {
+  return collection === "" || collection.includes(".") || !server.startsWith("postgresql:")
+    ? collection
+    : `public.${collection}`;
 }
 
 function fileAccess(path: string, spanName: string): Attributes {
@@ -152,7 +159,7 @@ function fileAccess(path: string, spanName: string): Attributes {
 }
 
 function authority(attributes: Attributes): string {
-  const host = text(attributes[ATTR_SERVER_ADDRESS], "unknown");
+  const host = text(attributes[ATTR_SERVER_ADDRESS], "unknown").toLowerCase();
   const port = attributes[ATTR_SERVER_PORT];
   const bracketed = host.includes(":") ? `[${host}]` : host;
   return port === undefined ? bracketed : `${bracketed}:${text(port)}`;
