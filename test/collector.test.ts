@@ -89,7 +89,7 @@ const stored = (prefix: string): string =>
 async function storedOnce(collector: RunningCollector, prefix: string, count: number): Promise<Set<string>> {
   await expect
     .poll(async () => (await collector.sql<Stored>(stored(prefix)).catch(() => [])).length, {
-      timeout: 40_000,
+      timeout: 120_000,
       interval: 200,
     })
     .toBeGreaterThanOrEqual(count);
@@ -276,13 +276,13 @@ describe("kill -9", () => {
     }
     await using collector = await start(dataDir);
     expect(await storedOnce(collector, "kill-", sent.length)).toEqual(new Set(sent));
-  });
+  }, 180_000);
 
   it("of the engine during inserts loses and doubles nothing", async () => {
     await using collector = await start(tempDir("kill-engine"), { TEST_SEGMENT_AGE: "20" });
     const acknowledged: string[] = [];
     let kills = 0;
-    const until = Date.now() + 8_000;
+    const until = Date.now() + 5_000;
     const killer = (async () => {
       while (Date.now() < until) {
         await sleep(500 + Math.random() * 1_000);
@@ -306,7 +306,7 @@ describe("kill -9", () => {
     await killer;
     expect(kills).toBeGreaterThan(1);
     expect(await storedOnce(collector, "engine-", acknowledged.length)).toEqual(new Set(acknowledged));
-  });
+  }, 180_000);
 });
 
 /** The engine is the collector's only child process. */
