@@ -2,6 +2,7 @@ import { gzipSync, deflateSync } from "node:zlib";
 import { request } from "node:http";
 import { connect } from "node:net";
 import { encodeSpan, encodeTraces, frameSpans, protobufToJson, type SpanData } from "@otel-audit/otlp";
+import { pino } from "pino";
 import protobuf from "protobufjs";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Consumer, Rejection } from "../../component.ts";
@@ -43,12 +44,17 @@ function traces(count: number): Uint8Array {
 const PROTOBUF = { "content-type": "application/x-protobuf" };
 const JSON_TYPE = { "content-type": "application/json" };
 const recorder = new Recorder();
+const logged: string[] = [];
 let receiver: OtlpReceiver;
 let url: string;
 
 beforeAll(async () => {
   const config = otlpConfig.parse({ protocols: { http: { endpoint: "127.0.0.1:0", max_request_body_size: LIMIT } } });
-  receiver = new OtlpReceiver(config, recorder, testContext("otlp"));
+  receiver = new OtlpReceiver(
+    config,
+    recorder,
+    testContext("otlp", { log: pino({ level: "warn" }, { write: (line: string) => void logged.push(line) }) }),
+  );
   await receiver.start();
   url = `${receiver.endpoint}/v1/traces`;
 });
@@ -179,6 +185,15 @@ describe("OTLP/HTTP", () => {
     expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "1"]);
     expect(decode("Status", answer.body)).toMatchObject({ code: 14 });
     expect(answer.body.toString()).not.toContain("disk full");
+  });
+
+  it("does not log each of many refusals", async () => {
+    recorder.answer = () => Promise.reject(new Error("disk full"));
+    logged.length = 0;
+    const answers = await Promise.all(Array.from({ length: 50 }, () => post(traces(1), PROTOBUF)));
+    expect(answers.filter(({ status }) => status === 503)).toHaveLength(50);
+    // One line a second: on a slow machine the 50 may take a few of them.
+    expect(logged.length).toBeLessThan(25);
   });
 
   it("tells rejected spans as partial success", async () => {

@@ -27,6 +27,9 @@ const LINGER_MS = 1_000;
 const KEEP_INDEXES = 64;
 const KEEP_INDEX_SPANS = 16_384;
 
+/** Milliseconds between two log lines about refused requests. */
+const WARN_EVERY_MS = 1_000;
+
 type Encoding = "application/x-protobuf" | "application/json";
 
 /** OTLP/HTTP on `/v1/traces` (OTLP specification 1.x, "OTLP/HTTP"). */
@@ -38,6 +41,9 @@ export class OtlpReceiver implements Receiver {
   readonly #context: CreateContext;
   readonly #indexes: SpanIndex[] = [];
   #stopping = false;
+  /** Refusals since the last line about them. */
+  #refusals = 0;
+  #warnedAt = Number.NEGATIVE_INFINITY;
 
   constructor(config: OtlpConfig, next: Consumer, context: CreateContext) {
     const { http } = config.protocols;
@@ -133,8 +139,17 @@ export class OtlpReceiver implements Receiver {
     }
   }
 
+  /** One line a second, whatever the load: a full disk must not fill another one with log lines. */
+  #warn(error: HttpError): void {
+    this.#refusals++;
+    if (performance.now() - this.#warnedAt < WARN_EVERY_MS) return;
+    this.#context.log.warn({ err: error.cause ?? error, requests: this.#refusals }, "requests are refused");
+    this.#warnedAt = performance.now();
+    this.#refusals = 0;
+  }
+
   #refuse(request: IncomingMessage, response: ServerResponse, encoding: Encoding, error: HttpError): void {
-    if (error.status >= 500) this.#context.log.warn({ err: error.cause ?? error }, "a request was refused");
+    if (error.status >= 500) this.#warn(error);
     if (response.destroyed) return;
     if (error.status === 503) response.setHeader("retry-after", RETRY_AFTER_S);
     const status =
