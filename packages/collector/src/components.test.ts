@@ -124,7 +124,7 @@ it("tells that an address is taken", async () => {
   await first.start();
   await expect(make().start()).rejects.toMatchObject({
     code: "ADDRESS_IN_USE",
-    message: expect.stringContaining(`127.0.0.1:${port} is in use`) as string,
+    message: expect.stringContaining(`127.0.0.1:${port} is in use by process ${process.pid}`) as string,
   });
   await first.shutdown();
 });

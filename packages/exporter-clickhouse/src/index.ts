@@ -18,3 +18,4 @@ export type { TracesWriterOptions } from "./traces/traces-writer.ts";
 export { AuditRoutingExporter } from "./sdk/audit-routing-exporter.ts";
 export type { AuditRoutingExporterOptions } from "./sdk/audit-routing-exporter.ts";
 export { AuditSpanProcessor } from "./sdk/audit-span-processor.ts";
+export { findPortOwner } from "./port-owner.ts";

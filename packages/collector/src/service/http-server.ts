@@ -1,3 +1,4 @@
+import { findPortOwner } from "@otel-audit/exporter-clickhouse";
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { formatAddress, isLoopbackHostHeader, type Address } from "../config/address.ts";
 import { CollectorError } from "../errors.ts";
@@ -45,14 +46,14 @@ export class HttpServer {
   }
 
   async listen(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const fail = (error: NodeJS.ErrnoException): void => reject(this.#listenError(error));
-      this.#server.once("error", fail);
+    const error = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
+      this.#server.once("error", resolve);
       this.#server.listen(this.#address.port, this.#address.host, () => {
-        this.#server.off("error", fail);
-        resolve();
+        this.#server.off("error", resolve);
+        resolve(undefined);
       });
     });
+    if (error) throw await this.#listenError(error);
   }
 
   /** Stops accepting, lets requests under way finish for at most `graceMs`, then cuts them. */
@@ -65,12 +66,13 @@ export class HttpServer {
     clearTimeout(cut);
   }
 
-  #listenError(error: NodeJS.ErrnoException): CollectorError {
+  async #listenError(error: NodeJS.ErrnoException): Promise<CollectorError> {
     const address = formatAddress(this.#address);
     if (error.code === "EADDRINUSE") {
+      const owner = (await findPortOwner(this.#address.port)) ?? "another process";
       return new CollectorError(
         "ADDRESS_IN_USE",
-        `${this.#what}: ${address} is in use by another process; stop that one, or move all ports with --port-offset N`,
+        `${this.#what}: ${address} is in use by ${owner}; stop that one, or move all ports with --port-offset N`,
         { cause: error },
       );
     }

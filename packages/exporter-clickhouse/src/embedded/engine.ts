@@ -11,7 +11,7 @@ import { isLoopbackHost, READER_USER, WRITER_USER } from "./access.ts";
 import { isEmbeddedAvailable } from "./availability.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
 import type { EngineLimits } from "./limits.ts";
-import { findPortOwner } from "./port-owner.ts";
+import { findPortOwner } from "../port-owner.ts";
 import { isChildMessage } from "./protocol.ts";
 import type { ChildMessage, FailedMessage, ParentMessage, ReadyMessage, StartMessage } from "./protocol.ts";
 
