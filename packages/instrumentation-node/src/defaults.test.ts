@@ -45,6 +45,12 @@ test.each([
   "/app/node_modules/x/.env",
   "/app/node_modules/x/.env.production",
   "/proc/1/root/home/a/.ssh/id_ed25519",
+  // Doors to other files.
+  "/proc/1/root/srv/vault/gold",
+  "/proc/1/cwd/gold",
+  "/proc/1/task/2/root/srv/vault/gold",
+  "/proc/1/fd/7",
+  "/proc/1/exe",
   // The audit's own.
   "/proc/spool/1-a/00000001.frames",
   "/etc/otel-audit/policy.yaml",

@@ -21,6 +21,21 @@ test.runIf(process.platform === "linux")("a relative path has a name even when t
   expect(fileName("x")?.path).toBe(join(gone, "x"));
 });
 
+test("the process's own doors in /proc lead to the files behind them", () => {
+  const inside = join(realpathSync(tempDir("paths")), "inside");
+  mkdirSync(inside);
+  for (const self of ["self", "thread-self", String(process.pid), `self/task/${process.pid}`]) {
+    expect(fileName(`/proc/${self}/root/etc/passwd`)?.path).toBe("/etc/passwd");
+    expect(fileName(`/proc/${self}/root`)?.path).toBe("/");
+    expect(fileName(`/proc/${self}/cwd/x`)?.path).toBe(join(before, "x"));
+  }
+  expect(fileName("/proc/self/root/proc/self/root/a")?.path).toBe("/a");
+  process.chdir(inside);
+  expect(fileName("/proc/self/cwd/x")?.path).toBe(join(inside, "x"));
+  expect(fileName("/proc/self/status")?.path).toBe("/proc/self/status");
+  expect(fileName("/proc/self/rootless")?.path).toBe("/proc/self/rootless");
+});
+
 test.each<[unknown, string | undefined]>([
   ["/a//b/./c/../d", "file:///a/b/d"],
   [Buffer.from("/a b"), "file:///a%20b"],

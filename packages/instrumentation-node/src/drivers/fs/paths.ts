@@ -33,7 +33,8 @@ export function fileName(argument: unknown): FileName | undefined {
   if (name === undefined) {
     const path = throughProc(resolve(absolute));
     name = { path, uri: fileUri(path) };
-    if (absolute.length <= MAX_CACHED_LENGTH) {
+    // What leads through the working directory is another file after a chdir.
+    if (absolute.length <= MAX_CACHED_LENGTH && !absolute.startsWith("/proc/")) {
       if (cache.size >= MAX_CACHED) cache.clear();
       cache.set(absolute, name);
     }
@@ -41,12 +42,15 @@ export function fileName(argument: unknown): FileName | undefined {
   return name;
 }
 
-/** This process's own doors in /proc, without a look at the disk: `/proc/self/root/etc` is `/etc`. */
-const OWN_ROOT = new RegExp(`^/proc/(?:self|thread-self|${process.pid})/(?:task/[^/]+/)?root(?=/|$)`);
+/** This process's own doors in /proc, opened without a look at the disk: `/proc/self/root/etc` is `/etc`. */
+const OWN_DOOR = new RegExp(`^/proc/(?:self|thread-self|${process.pid})/(?:task/[^/]+/)?(root|cwd)(?=/|$)`);
 
 function throughProc(path: string): string {
   let inner = path;
-  while (OWN_ROOT.test(inner)) inner = inner.replace(OWN_ROOT, "") || "/";
+  for (let door = OWN_DOOR.exec(inner); door !== null; door = OWN_DOOR.exec(inner)) {
+    const rest = inner.slice(door[0].length);
+    inner = resolve(`${door[1] === "cwd" ? workingDirectory() : ""}${rest === "" ? "/" : rest}`);
+  }
   return inner;
 }
 
