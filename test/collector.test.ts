@@ -5,12 +5,14 @@ import { OTLPTraceExporter as ProtoExporter } from "@opentelemetry/exporter-trac
 import { TracerProvider, BatchSpanProcessor } from "@opentelemetry/sdk-trace";
 import { encodeTraces, type SpanData } from "@otel-audit/otlp";
 import { ATTR_AUDIT_ACTION, ATTR_AUDIT_ACTOR_ID, COLLECTOR_ONLY_ATTRIBUTES } from "@otel-audit/semantic-conventions";
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startCollector, startOtlpSink, tempDir, type OtlpSink, type RunningCollector } from "./support/index.ts";
 
@@ -311,8 +313,11 @@ describe("kill -9", () => {
 
 /** The engine is the collector's only child process. */
 async function enginePid(collector: RunningCollector): Promise<number | undefined> {
-  const pid = collector.process.pid;
-  const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
-  const first = Number(children.trim().split(" ")[0]);
-  return first > 0 ? first : undefined;
+  const parent = collector.process.pid;
+  const children =
+    process.platform === "linux"
+      ? readFile(`/proc/${parent}/task/${parent}/children`, "utf8")
+      : promisify(execFile)("pgrep", ["-P", String(parent)]).then(({ stdout }) => stdout);
+  const pid = Number((await children.catch(() => "")).trim().split(/\s/)[0]);
+  return pid > 0 ? pid : undefined;
 }

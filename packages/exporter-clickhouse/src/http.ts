@@ -112,7 +112,7 @@ export class ClickHouseHttp {
 }
 
 /** What the client threw, as this package's error. */
-export function toClickHouseError(cause: unknown, url: string): ClickHouseError {
+function toClickHouseError(cause: unknown, url: string): ClickHouseError {
   if (cause instanceof ClickHouseError) return cause;
   if (cause instanceof ServerError) {
     const serverCode = Number(cause.code);

@@ -179,7 +179,7 @@ export function say(message: string): void {
 }
 
 /** What the start line says: who, under which policy, to where, and what is seen. */
-export function startLine(runtime: AuditRuntime): string {
+function startLine(runtime: AuditRuntime): string {
   const { config, gate, coverage } = runtime;
   const agent = config.agent?.id ?? `none (unattributed: ${config.unattributed})`;
   const policy = gate.error === undefined ? gate.policy.id : `unusable, every action is denied by policy_error`;

@@ -1,13 +1,6 @@
 import * as fs from "node:fs";
 import { LedgerError } from "./errors.ts";
-import {
-  FILE_HEADER_BYTES,
-  FRAME_HEADER_BYTES,
-  FrameKind,
-  MAX_FRAME_PAYLOAD,
-  createFileHeader,
-  writeFrameHeader,
-} from "./frame.ts";
+import { FRAME_HEADER_BYTES, FrameKind, MAX_FRAME_PAYLOAD, createFileHeader, writeFrameHeader } from "./frame.ts";
 import { type FileIo, nodeFileIo } from "./io.ts";
 
 const FIRST_BUFFER_BYTES = 64 * 1024;
@@ -178,9 +171,4 @@ export class FrameWriter {
     this.#buffer.copy(grown, 0, 0, this.#buffered);
     this.#buffer = grown;
   }
-}
-
-/** Bytes that `count` frames with `payloadBytes` in all take in a file of their own. */
-export function frameFileBytes(count: number, payloadBytes: number): number {
-  return FILE_HEADER_BYTES + count * FRAME_HEADER_BYTES + payloadBytes;
 }

@@ -15,7 +15,7 @@ const entityRefs = new FieldCursor(ENTITY_REF);
 const scopes = new FieldCursor(SCOPE);
 
 /** Checks a KeyValue message with all that its value holds. */
-export function checkAttribute(bytes: Uint8Array, start: number, end: number): number {
+function checkAttribute(bytes: Uint8Array, start: number, end: number): number {
   const code = parseKeyValue(bytes, start, end, slot);
   if (code < 0 || !isContainer(slot.kind)) return code;
   return checkContainer(bytes, slot.kind, slot.valueStart, slot.valueEnd, 0);

@@ -3,7 +3,7 @@ import { INVALID_TAG, INVALID_VARINT, INVALID_WIRE_TYPE, TOO_DEEP, TRUNCATED } f
 export const VARINT = 0;
 export const I64 = 1;
 export const LEN = 2;
-export const GROUP_START = 3;
+const GROUP_START = 3;
 export const GROUP_END = 4;
 export const I32 = 5;
 
@@ -70,7 +70,7 @@ export function doubleAt(bytes: Uint8Array, pos: number): number {
 }
 
 /** The position after the group whose start tag ended at `pos`, or a failure. */
-export function groupEnd(bytes: Uint8Array, pos: number, end: number, field: number, depth: number): number {
+function groupEnd(bytes: Uint8Array, pos: number, end: number, field: number, depth: number): number {
   if (depth > MAX_GROUP_DEPTH) return TOO_DEEP;
   let at = pos;
   while (at < end) {

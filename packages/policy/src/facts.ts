@@ -17,7 +17,7 @@ const WRITE = AUDIT_ACTIONS_BY_DANGER.indexOf("WRITE");
 const READ = AUDIT_ACTIONS_BY_DANGER.indexOf("READ");
 
 /** The action cannot be judged: a deny. */
-export class EvaluationError extends Error {
+class EvaluationError extends Error {
   override readonly name = "EvaluationError";
 }
 

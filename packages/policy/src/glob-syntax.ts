@@ -10,9 +10,9 @@ export type GlobToken = string | typeof STAR | typeof ONE;
 export type GlobSegment = readonly GlobToken[] | typeof GLOBSTAR;
 
 /** Longest pattern, in UTF-16 code units. */
-export const MAX_PATTERN_LENGTH = 512;
+const MAX_PATTERN_LENGTH = 512;
 /** Most patterns that the braces of one pattern may stand for. */
-export const MAX_ALTERNATIVES = 128;
+const MAX_ALTERNATIVES = 128;
 
 /** The pattern's text is not in the grammar; the message says what to write instead. */
 export class GlobSyntaxError extends Error {

@@ -7,7 +7,7 @@ import { NestingError, parseYaml } from "./yaml-text.ts";
  * Largest document, in bytes of UTF-8. A `policy.loaded` record carries the text, and an attribute holds 64 KiB: a larger
  * policy could not be put on record whole.
  */
-export const MAX_DOCUMENT_BYTES = 64 * 1024;
+const MAX_DOCUMENT_BYTES = 64 * 1024;
 /** Most YAML nodes, those that aliases repeat counted again each time. */
 const MAX_NODES = 20_000;
 const MAX_DEPTH = 16;

@@ -3,7 +3,7 @@ import { canonicalAuthority, decodeOnce, foldText, resolvePath } from "./address
 import type { ResourceKind } from "./resource-kind.ts";
 
 /** Longest target id that is judged, in UTF-16 code units. */
-export const MAX_TARGET_LENGTH = 8192;
+const MAX_TARGET_LENGTH = 8192;
 
 /**
  * A target as the patterns see it. Where systems disagree about an address there are two readings, and the doubt goes
@@ -20,7 +20,7 @@ export interface Reading {
 }
 
 /** The id is not a canonical one, so the action cannot be judged. */
-export class TargetError extends Error {
+class TargetError extends Error {
   override readonly name = "TargetError";
 }
 

@@ -5,7 +5,7 @@ import { CliError } from "../errors.ts";
 export type Style = Parameters<typeof styleText>[0];
 
 /** Colours are for terminals that have them, and never for people who asked for none (https://no-color.org). */
-export function hasColours(stream: NodeJS.WriteStream): boolean {
+function hasColours(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY && !process.env.NO_COLOR && stream.hasColors();
 }
 

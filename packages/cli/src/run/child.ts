@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { constants } from "node:os";
 
 /** Exit codes of a shell for a command that cannot be run, and is not there. */
-export const NOT_EXECUTABLE = 126;
+const NOT_EXECUTABLE = 126;
 export const NOT_FOUND = 127;
 
 /** Signals that another process sends to us and means for the command. */

@@ -1,5 +1,5 @@
 /** gRPC status codes that OTLP errors carry (google.rpc.Code). */
-export const RpcCode = {
+const RpcCode = {
   InvalidArgument: 3,
   NotFound: 5,
   PermissionDenied: 7,
