@@ -33,6 +33,11 @@ export interface Operation {
    * API's own channel (throw, rejection, callback, `error` event). The record is already written; `end` does nothing.
    */
   readonly denied: AuditPolicyDeniedError | undefined;
+  /**
+   * Set when an approver is being asked (only for a driver that said it can wait): the driver waits for it, and looks at
+   * `denied` then. Never rejects.
+   */
+  readonly decided: Promise<void> | undefined;
   /** `audit.record.id`, to be named as the cause of what this action leads to. */
   readonly recordId: string;
   /**
@@ -46,7 +51,7 @@ export interface Operation {
 
 /** What `begin` hands over to; connected while the audit runs. */
 export interface AuditCore {
-  begin(action: ObservedAction): Operation | undefined;
+  begin(action: ObservedAction, canWait: boolean): Operation | undefined;
   /** False when nobody is to be recorded in the current context: drivers may then skip describing the action. */
   observes(): boolean;
   /** An action that is never recorded but counted in `process.summary`, by kind (`stat`, …). */
@@ -75,9 +80,12 @@ export function observes(): boolean {
  *
  * Never throws. Undefined means: not to be recorded (nested inside a recorded action, our own traffic, ignored by
  * default, nobody's action with OTEL_AUDIT_UNATTRIBUTED=ignore); the driver runs the original and does nothing more.
+ *
+ * @param canWait the driver can hold the action back until an approver has answered (`Operation.decided`). Where the
+ *   API is synchronous it cannot: a review in enforce mode is then a deny.
  */
-export function begin(action: ObservedAction): Operation | undefined {
-  return core === undefined || depth > 0 ? undefined : core.begin(action);
+export function begin(action: ObservedAction, canWait = false): Operation | undefined {
+  return core === undefined || depth > 0 ? undefined : core.begin(action, canWait);
 }
 
 /** Counts something that is not recorded; see AuditCore.count. */

@@ -182,7 +182,7 @@ export class Core implements AuditCore {
     const recordId = newRecordId(nowMicros());
     const target = action.targets[0]?.id ?? "";
     const denied = new AuditPolicyDeniedError({ rule: "policy_error", reason, recordId, event: action.event, target });
-    return { denied, recordId, end: () => {} };
+    return { denied, decided: undefined, recordId, end: () => {} };
   }
 
   /** For operations. */
@@ -208,6 +208,7 @@ export class Core implements AuditCore {
 
 class RecordedOperation implements Operation {
   denied: AuditPolicyDeniedError | undefined;
+  readonly decided = undefined;
   readonly recordId: string;
   readonly #core: Core;
   readonly #action: ObservedAction;
