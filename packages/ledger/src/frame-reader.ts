@@ -143,7 +143,7 @@ function looksLikeFrame(bytes: Buffer, at: number): boolean {
     bytes[at + 25] === 0 &&
     bytes[at + 26] === 0 &&
     bytes[at + 27] === 0 &&
-    (bytes[at + 24] ?? 255) <= FrameKind.Mark &&
+    (bytes[at + 24] ?? 255) <= FrameKind.Intent &&
     bytes.readUInt32LE(at + 12) <= bytes.length - at - FRAME_HEADER_BYTES &&
     frameSynced(bytes, at) <= at
   );

@@ -128,8 +128,8 @@ export class FrameWriter {
   }
 
   /** Writes one frame at once. On failure (disk full) the file is as it was before. */
-  appendSync(payload: Uint8Array): void {
-    this.add(payload);
+  appendSync(payload: Uint8Array, kind: number = FrameKind.Data): void {
+    this.add(payload, 0, payload.length, kind);
     const length = this.#buffered;
     this.#buffered = 0;
     this.#writeAllSync(this.#buffer, length);

@@ -29,6 +29,8 @@ export const FrameKind = {
   SegmentFooter: 2,
   /** No payload: tells a reader that everything up to its synced offset was synced. */
   Mark: 3,
+  /** What is about to be done, in a spool: void once a data frame with its number follows. */
+  Intent: 4,
 } as const;
 
 const FILE_MAGIC = Buffer.from("otaudlog", "latin1");

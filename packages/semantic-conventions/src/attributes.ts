@@ -414,6 +414,22 @@ export const AUDIT_RECORD_ORIGIN_VALUES: readonly AuditRecordOrigin[] = [
 export const ATTR_AUDIT_RECORD_SUPERSEDES = "audit.record.supersedes" as const;
 
 /**
+ * Who numbers the records, a new random id for each thread of each process.
+ *
+ * Examples: `"5f0c7a52-8f5e-4f0e-9d8e-5b1a1f0e7c11"`.
+ */
+export const ATTR_AUDIT_PRODUCER_ID = "audit.producer.id" as const;
+
+/**
+ * The producer's number of this record, counted from 1 in the order in which actions began.
+ *
+ * A number that is missing between two of one producer is a record that was removed before it was sent.
+ *
+ * Examples: `42`.
+ */
+export const ATTR_AUDIT_PRODUCER_SEQUENCE = "audit.producer.sequence" as const;
+
+/**
  * Version of this vocabulary that the record follows.
  *
  * Examples: `"1.0.0"`.
