@@ -648,7 +648,8 @@ export const ATTR_AUDIT_SUMMARY_LOST = "audit.summary.lost" as const;
 /**
  * Which way around the audit was noticed.
  *
- * Examples: `"native_addon"`, `"inspector"`, `"patch_removed"`, `"process_binding"`, `"spool_removed"`.
+ * Examples: `"native_addon"`, `"inspector"`, `"own_files"`, `"patch_removed"`, `"process_binding"`,
+ * `"spool_removed"`.
  */
 export const ATTR_AUDIT_BYPASS_KIND = "audit.bypass.kind" as const;
 
@@ -687,6 +688,20 @@ export const AUDIT_REVIEW_DECISION_VALUES: readonly AuditReviewDecision[] = [
   "rejected",
   "expired",
 ];
+
+/**
+ * Why it ended so: the words of who decided, or what kept the approver from deciding.
+ *
+ * Examples: `"ticket 4711 asks for this refund"`.
+ */
+export const ATTR_AUDIT_REVIEW_REASON = "audit.review.reason" as const;
+
+/**
+ * Who was asked: the address of an endpoint without credentials and query, or `function`.
+ *
+ * Examples: `"https://approvals.internal/otel-audit"`, `"function"`.
+ */
+export const ATTR_AUDIT_REVIEW_APPROVER = "audit.review.approver" as const;
 
 /**
  * Identifier of the agent as its framework knows it.
