@@ -17,7 +17,7 @@ export const REGISTER = new URL("../../dist/register.js", import.meta.url).href;
 const INDEX = new URL("../../dist/index.js", import.meta.url).href;
 
 /** The Node that applications run on; another one than that of the tests by this variable. */
-const NODE = process.env["OTEL_AUDIT_TEST_NODE"] ?? process.execPath;
+export const NODE = process.env["OTEL_AUDIT_TEST_NODE"] ?? process.execPath;
 
 /** An application in a directory of its own, to be run under `--import register`. */
 export interface App {

@@ -1,0 +1,33 @@
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+
+/**
+ * Where OpenTelemetry is installed: a folder with a package.json. By default the line this workspace develops with; the
+ * matrix names others by this variable.
+ */
+const OTEL = process.env["OTEL_AUDIT_TEST_OTEL"] ?? process.cwd();
+
+/**
+ * A module for `--import`: a tracer provider and the official instrumentations, as OpenTelemetry's documentation sets them
+ * up. Spans are made and ended, and go nowhere.
+ * @param loaderHook the one that they need to see what ES modules import
+ */
+export function officialSetup(loaderHook: boolean): string {
+  const from = pathToFileURL(createRequire(`${OTEL}/package.json`).resolve("@opentelemetry/instrumentation")).href;
+  return `
+import { createRequire, register } from "node:module";
+const require = createRequire(${JSON.stringify(`${OTEL}/package.json`)});
+${loaderHook ? `register("@opentelemetry/instrumentation/hook.mjs", ${JSON.stringify(from)});` : ""}
+const { TracerProvider } = require("@opentelemetry/sdk-trace");
+const { AsyncLocalStorageContextManager } = require("@opentelemetry/context-async-hooks");
+const { registerInstrumentations } = require("@opentelemetry/instrumentation");
+const { context, trace } = require("@opentelemetry/api");
+const tracerProvider = new TracerProvider({ spanProcessors: [] });
+context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+trace.setGlobalTracerProvider(tracerProvider);
+const instrumentations = ["Fs", "Http", "Undici", "Pg"].map((name) =>
+  new (require("@opentelemetry/instrumentation-" + name.toLowerCase())[name + "Instrumentation"])());
+registerInstrumentations({ instrumentations, tracerProvider });
+// They patch a builtin when it is required.
+for (const name of ["http", "https", "fs", "fs/promises"]) require(name);`;
+}
