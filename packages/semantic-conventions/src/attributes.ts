@@ -542,6 +542,13 @@ export const PREFIX_AUDIT_RAW = "audit.raw.";
  */
 export const ATTR_AUDIT_FILE_FLAGS = "audit.file.flags" as const;
 
+/**
+ * Whether the started program is audited itself, as Node programs are. What other programs do is not seen.
+ *
+ * Examples: `true`.
+ */
+export const ATTR_AUDIT_PROCESS_FOLLOWED = "audit.process.followed" as const;
+
 /** Why a statement was not understood. It is then an EXECUTE on the whole database. */
 export const ATTR_AUDIT_DB_UNCLASSIFIED = "audit.db.unclassified" as const;
 
@@ -1068,6 +1075,15 @@ export const ATTR_PROCESS_COMMAND_ARGS = "process.command_args" as const;
  * From the OpenTelemetry semantic conventions.
  */
 export const ATTR_PROCESS_WORKING_DIRECTORY = "process.working_directory" as const;
+
+/**
+ * Number of arguments of the command, the command included.
+ *
+ * Examples: `2`.
+ *
+ * From the OpenTelemetry semantic conventions.
+ */
+export const ATTR_PROCESS_ARGS_COUNT = "process.args_count" as const;
 
 /**
  * Exit code of the process.
