@@ -549,6 +549,15 @@ export const ATTR_AUDIT_FILE_FLAGS = "audit.file.flags" as const;
  */
 export const ATTR_AUDIT_PROCESS_FOLLOWED = "audit.process.followed" as const;
 
+/**
+ * The Host header, where it names another host than the one that the request is sent to.
+ *
+ * The target is where the bytes go. Canonical, at most 300 characters.
+ *
+ * Examples: `"other.example"`.
+ */
+export const ATTR_AUDIT_HTTP_HOST = "audit.http.host" as const;
+
 /** Why a statement was not understood. It is then an EXECUTE on the whole database. */
 export const ATTR_AUDIT_DB_UNCLASSIFIED = "audit.db.unclassified" as const;
 
@@ -911,7 +920,7 @@ export const ATTR_NETWORK_PROTOCOL_VERSION = "network.protocol.version" as const
 /**
  * Transport of the connection: `tcp`, `udp`, `unix`, …
  *
- * Examples: `"tcp"`.
+ * Examples: `"unix"`.
  *
  * From the OpenTelemetry semantic conventions.
  */
@@ -920,7 +929,9 @@ export const ATTR_NETWORK_TRANSPORT = "network.transport" as const;
 /**
  * Address of the peer of the connection.
  *
- * Examples: `"192.0.2.7"`.
+ * As the system tells it once the answer is there.
+ *
+ * Examples: `"10.0.0.7"`.
  *
  * From the OpenTelemetry semantic conventions.
  */
@@ -929,7 +940,7 @@ export const ATTR_NETWORK_PEER_ADDRESS = "network.peer.address" as const;
 /**
  * Port of the peer of the connection.
  *
- * Examples: `25`.
+ * Examples: `3128`.
  *
  * From the OpenTelemetry semantic conventions.
  */
