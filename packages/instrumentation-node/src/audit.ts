@@ -11,6 +11,8 @@ export interface Target {
   readonly id: string;
   /** Which side of the action it is on. Fills `audit.target.read_ids` and `.write_ids` when an action has several targets. */
   readonly access?: "read" | "write";
+  /** A directory with everything in it: `rm -r`, a recursive copy. */
+  readonly recursive?: boolean;
 }
 
 /** What a driver saw: an effect that is about to happen. */

@@ -39,6 +39,10 @@ test("everything has its variable", () => {
     OTEL_AUDIT_SPOOL_DIR: "spool",
     OTEL_AUDIT_SPOOL_MAX_BYTES: "2000000",
     OTEL_AUDIT_PROPAGATE_TO: "a.internal, b.internal",
+    OTEL_AUDIT_DATA_DIR: "data",
+    OTEL_AUDIT_APPROVER: "https://approvals.internal/review",
+    OTEL_AUDIT_APPROVER_HEADERS: "authorization=Bearer%20a",
+    OTEL_AUDIT_APPROVER_TIMEOUT: "1000",
     OTEL_RESOURCE_ATTRIBUTES: "service.name=x,deployment.environment=prod",
     OTEL_SERVICE_NAME: "shop",
   });
@@ -56,6 +60,9 @@ test("everything has its variable", () => {
       workflowId: "wf-1",
     },
     policyFile: resolve("policy.yaml"),
+    dataDir: resolve("data"),
+    approverHeaders: { authorization: "Bearer a" },
+    approverTimeoutMs: 1000,
     mode: "enforce",
     unattributed: "deny",
     spoolDir: resolve("spool"),
@@ -64,6 +71,7 @@ test("everything has its variable", () => {
     resource: { "service.name": "shop", "deployment.environment": "prod" },
   });
   expect(config.endpoint.href).toBe("https://audit.internal/otlp");
+  expect(config.approver?.href).toBe("https://approvals.internal/review");
 });
 
 test("the debug backend's headers go to the debug backend only", () => {
@@ -81,6 +89,8 @@ test.each([
   ["OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT", "localhost", 'not a URL: "localhost"'],
   ["OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://x:4317", 'must be http: or https:, got "grpc:"'],
   ["OTEL_AUDIT_SPOOL_MAX_BYTES", "12", "must be an integer of at least 1048576"],
+  ["OTEL_AUDIT_APPROVER", "unix:/run/approver", 'must be http: or https:, got "unix:"'],
+  ["OTEL_AUDIT_APPROVER_TIMEOUT", "90000000", "must be at most 86400000"],
 ])("%s=%s is refused by name", (name, value, message) => {
   const read = () => configFromEnvironment({ [name]: value });
   expect(read).toThrow(expect.objectContaining({ code: "INVALID_CONFIG" }));

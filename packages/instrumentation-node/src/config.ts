@@ -34,6 +34,14 @@ export interface AuditConfig {
   readonly spoolDir: string;
   /** What one process may leave unsent on disk, in bytes. OTEL_AUDIT_SPOOL_MAX_BYTES. Default 512 MiB, at least 1 MiB. */
   readonly spoolMaxBytes: number;
+  /** The collector's data directory, if one runs here: the audited code may not touch it. OTEL_AUDIT_DATA_DIR. Default `otel-audit-data`. */
+  readonly dataDir: string;
+  /** Who decides on reviews. OTEL_AUDIT_APPROVER, a URL. Default the function of `setApprover`, else nobody: a review is a deny. */
+  readonly approver: URL | undefined;
+  /** OTEL_AUDIT_APPROVER_HEADERS, `key=value,…`. */
+  readonly approverHeaders: Readonly<Record<string, string>>;
+  /** How long an action waits for an answer, in milliseconds. OTEL_AUDIT_APPROVER_TIMEOUT. Default 60,000, at most a day. */
+  readonly approverTimeoutMs: number;
   /** Hosts that the identity is sent along to. OTEL_AUDIT_PROPAGATE_TO, comma separated. Default none. */
   readonly propagateTo: readonly string[];
   /** Attributes of the records' resource. OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME. */
@@ -44,6 +52,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 const DEFAULT_ENDPOINT = "http://127.0.0.1:4318";
 const MIB = 1024 * 1024;
+const DAY_MS = 24 * 60 * 60_000;
 
 /**
  * Reads the configuration from environment variables.
@@ -59,6 +68,7 @@ export function configFromEnvironment(env: Environment = process.env): AuditConf
   const headers =
     env["OTEL_AUDIT_EXPORTER_OTLP_HEADERS"] ?? (own === undefined ? env["OTEL_EXPORTER_OTLP_HEADERS"] : undefined);
   const policy = nonEmpty(env["OTEL_AUDIT_POLICY"]);
+  const approver = nonEmpty(env["OTEL_AUDIT_APPROVER"]);
   return {
     disabled: flag(env, "OTEL_AUDIT_DISABLED"),
     endpoint: endpoint(variable, own ?? shared ?? DEFAULT_ENDPOINT),
@@ -70,6 +80,10 @@ export function configFromEnvironment(env: Environment = process.env): AuditConf
     unattributed: oneOf(env, "OTEL_AUDIT_UNATTRIBUTED", ["record", "ignore", "deny"]) ?? "record",
     spoolDir: resolve(nonEmpty(env["OTEL_AUDIT_SPOOL_DIR"]) ?? join(tmpdir(), `otel-audit-spool-${userId()}`)),
     spoolMaxBytes: integer(env, "OTEL_AUDIT_SPOOL_MAX_BYTES", 512 * MIB, MIB),
+    dataDir: resolve(nonEmpty(env["OTEL_AUDIT_DATA_DIR"]) ?? "otel-audit-data"),
+    approver: approver === undefined ? undefined : endpoint("OTEL_AUDIT_APPROVER", approver),
+    approverHeaders: Object.fromEntries(pairs(env["OTEL_AUDIT_APPROVER_HEADERS"])),
+    approverTimeoutMs: integer(env, "OTEL_AUDIT_APPROVER_TIMEOUT", 60_000, 1, DAY_MS),
     propagateTo: list(env["OTEL_AUDIT_PROPAGATE_TO"]),
     resource: resource(env),
   };
@@ -127,12 +141,15 @@ function flag(env: Environment, name: string): boolean {
   return value === "1" || value === "true";
 }
 
-function integer(env: Environment, name: string, otherwise: number, least: number): number {
+function integer(env: Environment, name: string, otherwise: number, least: number, most?: number): number {
   const text = nonEmpty(env[name]);
   if (text === undefined) return otherwise;
   const value = Number(text);
   if (!Number.isSafeInteger(value) || value < least) {
     throw new InstrumentationError("INVALID_CONFIG", `${name}: must be an integer of at least ${least}, got "${text}"`);
+  }
+  if (most !== undefined && value > most) {
+    throw new InstrumentationError("INVALID_CONFIG", `${name}: must be at most ${most}, got "${text}"`);
   }
   return value;
 }

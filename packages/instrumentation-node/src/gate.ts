@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import * as fs from "node:fs";
 
 import { NO_POLICY, Policy, type PolicyEvaluator, type PolicyMode } from "@otel-audit/policy";
 
-/** The policy in force, or what takes its place. */
+/** The policy in force, or what takes its place. One object for each document that was loaded. */
 export interface Gate {
   readonly policy: PolicyEvaluator;
   readonly mode: PolicyMode;
@@ -14,6 +14,9 @@ export interface Gate {
   /** For people: dead rules and such. */
   readonly warnings: readonly string[];
 }
+
+// As they were before anybody patched them: what is judged by must not come from a replaced function.
+const { readFileSync } = fs;
 
 /**
  * Loads the policy. Never throws: a policy that cannot be loaded denies everything by `policy_error` (guarantee 9).
@@ -26,13 +29,18 @@ export function loadGate(file: string | undefined, mode: PolicyMode | undefined)
   let text: string | undefined;
   try {
     text = readFileSync(file, "utf8");
-    const policy = Policy.parse(text, { file, mode });
-    const warnings = policy.warnings.map((warning) => `${file}:${warning.line}:${warning.column}: ${warning.message}`);
-    return { policy, mode: policy.mode, text, error: undefined, warnings };
+    return parseGate(text, file, mode);
   } catch (cause) {
     const error = cause instanceof Error ? cause : new Error(String(cause));
     return { policy: denyAll(error, text, mode ?? "enforce"), mode: mode ?? "enforce", text, error, warnings: [] };
   }
+}
+
+/** @throws PolicyError */
+export function parseGate(text: string, file: string, mode: PolicyMode | undefined): Gate {
+  const policy = Policy.parse(text, { file, mode });
+  const warnings = policy.warnings.map((warning) => `${file}:${warning.line}:${warning.column}: ${warning.message}`);
+  return { policy, mode: policy.mode, text, error: undefined, warnings };
 }
 
 function denyAll(error: Error, text: string | undefined, mode: PolicyMode): PolicyEvaluator {
