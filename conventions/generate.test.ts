@@ -256,7 +256,7 @@ describe("a broken registry is refused, with file and path:", () => {
       "registry/groups.yaml",
       "      - { ref: audit.target.name, requirement_level: recommended }\n",
       "",
-      'attributes[16].key: no group and no span refers to "audit.target.name"',
+      '.key: no group and no span refers to "audit.target.name"',
     ],
     [
       "manifest without version",

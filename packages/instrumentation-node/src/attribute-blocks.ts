@@ -2,6 +2,7 @@ import { type AttributeValue, encodeAttribute } from "@otel-audit/otlp/encoding"
 import type { Verdict } from "@otel-audit/policy";
 import {
   ATTR_AUDIT_ACTOR_CHAIN,
+  ATTR_AUDIT_ACTOR_CLAIMED,
   ATTR_AUDIT_ACTOR_CREDENTIAL_ID,
   ATTR_AUDIT_ACTOR_ID,
   ATTR_AUDIT_ACTOR_TYPE,
@@ -29,6 +30,7 @@ export function actorAttributes(actor: Actor): Uint8Array {
     [ATTR_AUDIT_ACTOR_ID]: actor.id,
     [ATTR_AUDIT_ACTOR_TYPE]: actor.type,
     [ATTR_AUDIT_ACTOR_CHAIN]: actor.chain.length > 0 ? actor.chain : undefined,
+    [ATTR_AUDIT_ACTOR_CLAIMED]: actor.claimed.length > 0 ? actor.claimed : undefined,
     [ATTR_AUDIT_ON_BEHALF_OF_ID]: actor.onBehalfOf,
     [ATTR_AUDIT_ON_BEHALF_OF_TYPE]: actor.onBehalfOfType,
     [ATTR_AUDIT_ACTOR_CREDENTIAL_ID]: actor.credential,

@@ -2,6 +2,7 @@ import type { AttributeValue } from "@otel-audit/otlp";
 import type { AuditAction, AuditTargetType } from "@otel-audit/semantic-conventions";
 
 import type { AuditPolicyDeniedError } from "./errors.ts";
+import type { Tool } from "./identity/scope.ts";
 import type { AnyFunction } from "./unknown.ts";
 
 /** One thing an action touches. */
@@ -26,6 +27,10 @@ export interface ObservedAction {
   readonly targets: readonly Target[];
   /** Further attributes of the record. Never secrets: no query strings, headers, bodies, SQL text or parameters. */
   readonly attributes?: Readonly<Record<string, AttributeValue>>;
+  /** Of a tool call: the tool. Of everything else it is that of the tool call it is part of, which drivers do not know. */
+  readonly tool?: Tool;
+  /** On which side of a call between programs this is. Default: the span kind that the conventions give the event. */
+  readonly side?: "server";
 }
 
 /** One recorded action between its verdict and its outcome. */

@@ -7,7 +7,7 @@ import { nowMicros } from "./clock.ts";
 import type { Unattributed } from "./config.ts";
 import type { Defaults } from "./defaults.ts";
 import { AuditPolicyDeniedError } from "./errors.ts";
-import { type Actor, currentActor, isQuiet, mayRecord } from "./identity.ts";
+import { currentScope, isQuiet, mayRecord, type Scope } from "./identity.ts";
 import { newRecordId } from "./ids.ts";
 import { type AuditRecord, RecordEncoder } from "./record-encoder.ts";
 import { type ActiveSpan, activeSpan } from "./trace-context.ts";
@@ -115,13 +115,13 @@ export class Core implements AuditCore {
   }
 
   #begin(action: ObservedAction): Operation | undefined {
-    if (isQuiet()) return undefined;
-    const actor = currentActor();
-    if (actor === undefined && this.#ignoresNobody) {
+    const scope = currentScope();
+    if (scope.quiet) return undefined;
+    if (scope.actor === undefined && this.#ignoresNobody) {
       this.#unattributed++;
       return undefined;
     }
-    const verdict = this.#judge(action, actor);
+    const verdict = this.#judge(action, scope);
     if (verdict.ruleId === DEFAULT_RULE || verdict.ruleId === UNATTRIBUTED_RULE) {
       // What a rule of the policy speaks about is recorded; only what none does can be ignored.
       const kind = this.#options.defaults.ignoredAs(action);
@@ -131,13 +131,13 @@ export class Core implements AuditCore {
       }
     }
     const stopped = verdict.enforcement === "enforced" && verdict.decision !== "allow";
-    const operation = new RecordedOperation(this, action, actor, verdict, activeSpan());
+    const operation = new RecordedOperation(this, action, scope, verdict, activeSpan());
     if (stopped) operation.deny();
     else if (this.#spoolIsDown()) operation.deny(this.#spoolVerdict(action));
     return operation;
   }
 
-  #judge(action: ObservedAction, actor: Actor | undefined): Verdict {
+  #judge(action: ObservedAction, { actor, cause }: Scope): Verdict {
     const { policy, mode, unattributed, unattributedMode = mode } = this.#options;
     if (actor === undefined && unattributed === "deny") {
       const reason = "no agent in context, and OTEL_AUDIT_UNATTRIBUTED is deny";
@@ -152,6 +152,7 @@ export class Core implements AuditCore {
       actorChain: actor?.chain,
       onBehalfOf: actor?.onBehalfOf,
       workflow: actor?.workflowName,
+      tool: action.tool?.name ?? cause?.tool?.name,
     });
   }
 
@@ -212,22 +213,16 @@ class RecordedOperation implements Operation {
   readonly recordId: string;
   readonly #core: Core;
   readonly #action: ObservedAction;
-  readonly #actor: Actor | undefined;
+  readonly #scope: Scope;
   readonly #verdict: Verdict;
   readonly #parent: ActiveSpan | undefined;
   readonly #startMicros: number;
   #ended = false;
 
-  constructor(
-    core: Core,
-    action: ObservedAction,
-    actor: Actor | undefined,
-    verdict: Verdict,
-    parent: ActiveSpan | undefined,
-  ) {
+  constructor(core: Core, action: ObservedAction, scope: Scope, verdict: Verdict, parent: ActiveSpan | undefined) {
     this.#core = core;
     this.#action = action;
-    this.#actor = actor;
+    this.#scope = scope;
     this.#verdict = verdict;
     this.#parent = parent;
     this.#startMicros = nowMicros();
@@ -267,7 +262,10 @@ class RecordedOperation implements Operation {
       action: verdict.action,
       outcome,
       errorType,
-      actor: this.#actor,
+      actor: this.#scope.actor,
+      cause: this.#scope.cause?.recordId,
+      tool: action.tool ?? this.#scope.cause?.tool,
+      side: action.side,
       targets: action.targets,
       verdict,
       attributes: merge(action.attributes, attributes),

@@ -4,6 +4,8 @@ export type InstrumentationErrorCode =
   | "INVALID_CONFIG"
   /** `withAgent` was called without a usable identity. */
   | "INVALID_IDENTITY"
+  /** `withToolCall` was called without the name of a tool. */
+  | "INVALID_TOOL_CALL"
   /** The spool directory cannot be used. */
   | "SPOOL";
 

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { EventEmitter } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -19,6 +20,8 @@ import {
 } from "./identity.ts";
 
 afterEach(() => setAmbientActor(undefined));
+
+const who = (): string | undefined => currentAgent()?.id;
 
 test("outside withAgent nobody acts, inside the agent does, through awaits, timers and emitters", async () => {
   expect(currentAgent()).toBeUndefined();
@@ -74,6 +77,7 @@ test("a nested agent keeps the chain, root first, and inherits the work but not 
         workflowId: "wf-1",
         conversation: "conv-9",
         chain: ["agent:planner"],
+        claimed: [],
       });
       withAgent({ id: "agent:support" }, () => {
         // The same agent again is no agent of its own.
@@ -153,4 +157,68 @@ test("our own work runs outside the application's identity", () => {
     asOurselves(() => expect([currentActor(), isQuiet()]).toEqual([undefined, true]));
     expect(isQuiet()).toBe(false);
   });
+});
+
+test("what is handed out cannot be changed", () => {
+  withAgent({ id: "agent:a" }, () =>
+    withAgent({ id: "agent:b" }, () => {
+      const actor = currentAgent();
+      expect(() => Object.assign(actor ?? {}, { id: "agent:root" })).toThrow(TypeError);
+      expect(() => Reflect.apply(Array.prototype.push, actor?.chain, ["agent:root"])).toThrow(TypeError);
+      expect(currentAgent()).toMatchObject({ id: "agent:b", chain: ["agent:a"] });
+    }),
+  );
+});
+
+test("an identity object that changes after the call is a new identity the next time", () => {
+  const identity = { id: "agent:a", workflow: { name: "refund", id: "wf-1" } };
+  const seen = [withAgent(identity, currentAgent)];
+  seen.push(withAgent({ ...identity, workflow: { ...identity.workflow } }, currentAgent));
+  identity.workflow.id = "wf-2";
+  seen.push(withAgent(identity, currentAgent));
+  expect(seen.map((actor) => actor?.workflowId)).toEqual(["wf-1", "wf-1", "wf-2"]);
+  // The record of an actor that is the same object is encoded once.
+  expect(seen[1]).toBe(seen[0]);
+});
+
+test("each step of a generator runs as its agent, whoever asks for it", async () => {
+  async function* model(): AsyncGenerator<string | undefined> {
+    yield who();
+    await sleep(1);
+    yield who();
+    yield* other();
+  }
+  async function* other(): AsyncGenerator<string | undefined> {
+    yield who();
+  }
+  function* plain(): Generator<string | undefined> {
+    yield who();
+    yield who();
+  }
+  const stream = withAgent({ id: "agent:a" }, model);
+  const seen: (string | undefined)[] = [];
+  await withAgent({ id: "agent:b" }, async () => {
+    for await (const id of stream) seen.push(id, who());
+  });
+  expect(seen).toEqual(["agent:a", "agent:b", "agent:a", "agent:b", "agent:a", "agent:b"]);
+  expect([...withAgent({ id: "agent:c" }, plain)]).toEqual(["agent:c", "agent:c"]);
+});
+
+test("replaced methods of AsyncLocalStorage neither see nor change who acts", () => {
+  const names = ["getStore", "run", "enterWith"] as const;
+  const before = names.map((name): unknown => Reflect.get(AsyncLocalStorage.prototype, name));
+  const stolen: unknown[] = [];
+  const steal = function (this: unknown): undefined {
+    stolen.push(this);
+    return undefined;
+  };
+  for (const name of names) Reflect.set(AsyncLocalStorage.prototype, name, steal);
+  try {
+    expect(withAgent({ id: "agent:a" }, () => currentAgent()?.id)).toBe("agent:a");
+    expect(quietlyAsync(isQuiet)).toBe(true);
+    expect(isQuiet()).toBe(false);
+  } finally {
+    for (const [at, name] of names.entries()) Reflect.set(AsyncLocalStorage.prototype, name, before[at]);
+  }
+  expect(stolen).toEqual([]);
 });

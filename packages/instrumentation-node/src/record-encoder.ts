@@ -3,6 +3,7 @@ import type { Verdict } from "@otel-audit/policy";
 import {
   ATTR_AUDIT_ACTION,
   ATTR_AUDIT_ACTOR_TYPE,
+  ATTR_AUDIT_CAUSE_RECORD_ID,
   ATTR_AUDIT_EVENT_NAME,
   ATTR_AUDIT_OUTCOME,
   ATTR_AUDIT_POLICY_DOCUMENT,
@@ -14,6 +15,8 @@ import {
   ATTR_AUDIT_TARGET_TYPE,
   ATTR_AUDIT_TARGET_WRITE_IDS,
   ATTR_ERROR_TYPE,
+  ATTR_GEN_AI_TOOL_CALL_ID,
+  ATTR_GEN_AI_TOOL_NAME,
   type AuditAction,
   type AuditOutcome,
   EVENT_CONNECTION_OPEN,
@@ -25,7 +28,7 @@ import {
 
 import { actorAttributes, attributes, sameVerdict, verdictAttributes } from "./attribute-blocks.ts";
 import type { Target } from "./audit.ts";
-import type { Actor } from "./identity.ts";
+import type { Actor, Tool } from "./identity.ts";
 import { randomInto } from "./ids.ts";
 import { redactCredentials } from "./redaction.ts";
 import { bound } from "./text.ts";
@@ -40,6 +43,11 @@ export interface AuditRecord {
   readonly outcome: AuditOutcome;
   readonly errorType: string | undefined;
   readonly actor: Actor | undefined;
+  /** The record that led to this one. */
+  readonly cause?: string | undefined;
+  /** The tool that is called, or whose call this is part of. */
+  readonly tool?: Tool | undefined;
+  readonly side?: "server" | undefined;
   readonly targets: readonly Target[];
   readonly verdict: Verdict;
   readonly attributes: Readonly<Record<string, AttributeValue>> | undefined;
@@ -62,6 +70,7 @@ const MAX_VALUE = 4096;
 const MAX_DOCUMENT = 64 * 1024;
 
 const SPAN_KIND_INTERNAL = 1;
+const SPAN_KIND_SERVER = 2;
 const SPAN_KIND_CLIENT = 3;
 const CLIENT_EVENTS: ReadonlySet<string> = new Set([
   EVENT_HTTP_REQUEST,
@@ -100,7 +109,7 @@ export class RecordEncoder {
     this.#string(0x2a, bound(record.name ?? event, MAX_NAME));
     this.#need(64);
     this.#byte(0x30);
-    this.#byte(CLIENT_EVENTS.has(event) ? SPAN_KIND_CLIENT : SPAN_KIND_INTERNAL);
+    this.#byte(record.side === undefined ? kindOf(event) : SPAN_KIND_SERVER);
     this.#time(0x39, record.startMicros);
     this.#time(0x41, Math.max(record.endMicros, record.startMicros));
     this.#raw(this.#kind(event, record.action, record.outcome));
@@ -108,6 +117,11 @@ export class RecordEncoder {
     this.#attribute(ATTR_AUDIT_RECORD_ID, record.recordId);
     this.#raw(CONSTANT);
     this.#raw(this.#actor(record.actor));
+    if (record.cause !== undefined) this.#attribute(ATTR_AUDIT_CAUSE_RECORD_ID, record.cause);
+    if (record.tool !== undefined) {
+      this.#attribute(ATTR_GEN_AI_TOOL_NAME, record.tool.name);
+      if (record.tool.callId !== undefined) this.#attribute(ATTR_GEN_AI_TOOL_CALL_ID, record.tool.callId);
+    }
     this.#raw(this.#verdict(record.verdict));
     this.#targets(record.targets);
     if (record.attributes !== undefined) {
@@ -280,6 +294,10 @@ export class RecordEncoder {
     this.#buffer.copy(wider, 0, 0, this.#at);
     this.#buffer = wider;
   }
+}
+
+function kindOf(event: string): number {
+  return CLIENT_EVENTS.has(event) ? SPAN_KIND_CLIENT : SPAN_KIND_INTERNAL;
 }
 
 /** Bounded, and free of credentials, should a driver have let them through. */

@@ -2,6 +2,7 @@ import { isMainThread } from "node:worker_threads";
 
 import { type AuditConfig, configFromEnvironment } from "./config.ts";
 import { drivers } from "./drivers/index.ts";
+import { shareIdentity } from "./identity.ts";
 import { announce, AuditRuntime, say } from "./runtime.ts";
 
 /** Set on globalThis by the copy of this package that patched: a second copy must not patch again. */
@@ -31,6 +32,7 @@ export function start(config: AuditConfig = configFromEnvironment()): AuditRunti
   }
   const runtime = new AuditRuntime(config, drivers);
   Object.defineProperty(processWide, RUNNING, { value: runtime, configurable: true });
+  shareIdentity();
   announce(runtime);
   return runtime;
 }

@@ -129,6 +129,15 @@ export const AUDIT_ACTOR_TYPE_VALUES: readonly AuditActorType[] = [
 export const ATTR_AUDIT_ACTOR_CHAIN = "audit.actor.chain" as const;
 
 /**
+ * Which of the identities in the record (actor, chain, on behalf of) came with a request of another process.
+ *
+ * They are that process's word and were not verified by the one that made the record.
+ *
+ * Examples: `["agent:planner"]`.
+ */
+export const ATTR_AUDIT_ACTOR_CLAIMED = "audit.actor.claimed" as const;
+
+/**
  * For whom the actor acted.
  *
  * Examples: `"user:4711"`.

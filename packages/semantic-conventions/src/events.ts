@@ -69,7 +69,8 @@ export const EVENT_FILE_CHANGE = "file.change" as const;
 /**
  * An agent called a tool. A value of `audit.event.name`.
  *
- * Arguments and results are not recorded.
+ * Arguments and results are not recorded. Where caller and tool are in two programs that are both audited, the
+ * tool's program records the call too, with span kind server and the caller's record as its cause.
  */
 export const EVENT_TOOL_CALL = "tool.call" as const;
 
