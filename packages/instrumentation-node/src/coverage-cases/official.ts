@@ -8,16 +8,15 @@ import { pathToFileURL } from "node:url";
 const OTEL = process.env["OTEL_AUDIT_TEST_OTEL"] ?? process.cwd();
 
 /**
- * A module for `--import`: a tracer provider and the official instrumentations, as OpenTelemetry's documentation sets them
- * up. Spans are made and ended, and go nowhere.
- * @param loaderHook the one that they need to see what ES modules import
+ * A module for `--import`: a tracer provider and the official instrumentations, with the loader hook that they need for ES
+ * modules, as OpenTelemetry's documentation sets them up. Spans are made and ended, and go nowhere.
  */
-export function officialSetup(loaderHook: boolean): string {
+export function officialSetup(): string {
   const from = pathToFileURL(createRequire(`${OTEL}/package.json`).resolve("@opentelemetry/instrumentation")).href;
   return `
 import { createRequire, register } from "node:module";
 const require = createRequire(${JSON.stringify(`${OTEL}/package.json`)});
-${loaderHook ? `register("@opentelemetry/instrumentation/hook.mjs", ${JSON.stringify(from)});` : ""}
+register("@opentelemetry/instrumentation/hook.mjs", ${JSON.stringify(from)});
 const { TracerProvider } = require("@opentelemetry/sdk-trace");
 const { AsyncLocalStorageContextManager } = require("@opentelemetry/context-async-hooks");
 const { registerInstrumentations } = require("@opentelemetry/instrumentation");

@@ -78,7 +78,7 @@ export async function prove(library: CoverageLibrary, servers: Servers, options:
   );
   const files = {
     [fileName(style)]: application(library, cases, style),
-    "official.mjs": officialSetup(official === "after"),
+    "official.mjs": officialSetup(),
   };
   await using app = await makeApp({ ...files, "policy.yaml": DENY });
   symlinkSync(join(process.cwd(), "node_modules"), join(app.dir, "node_modules"));

@@ -2,6 +2,7 @@ import * as module from "node:module";
 import fs from "node:fs";
 
 import type { Driver, Installed } from "../../driver.ts";
+import { earlierCopies } from "../../loader-copies.ts";
 import { watchModuleLoading } from "../../module-hook.ts";
 import { replace } from "../../patch.ts";
 import type { AnyFunction } from "../../unknown.ts";
@@ -10,13 +11,26 @@ import { wrapCounted, WRAPS } from "./wrap.ts";
 
 /**
  * Files. The CommonJS objects of `fs` and `fs.promises` are mutated, and Node copies them to the ES module views: that
- * covers every style of import. Streams need no patch of their own, they open through `fs.open`.
+ * covers every style of import, with the copies that loader hooks have taken. Streams need no patch of their own, they open through `fs.open`.
  */
 export const fsDriver: Driver = { name: "fs", install };
 
+/** Objects with the functions of `fs` and of `fs/promises`. */
+interface Holders {
+  readonly plain: readonly object[];
+  readonly promises: readonly object[];
+}
+
 function install(): Installed {
   watchModuleLoading();
-  const undo = [...ROWS.flatMap(patchRow), ...COUNTED.flatMap(({ name, kind }) => patchCounted(name, kind))];
+  const holders: Holders = {
+    plain: [fs, ...earlierCopies("fs")],
+    promises: [fs.promises, ...earlierCopies("fs/promises")],
+  };
+  const undo = [
+    ...ROWS.flatMap((row) => patchRow(row, holders)),
+    ...COUNTED.flatMap(({ name, kind }) => patchCounted(name, kind, holders)),
+  ];
   module.syncBuiltinESMExports();
   return {
     covered: ["fs"],
@@ -27,19 +41,20 @@ function install(): Installed {
   };
 }
 
-function patchRow(row: Row): (() => void)[] {
-  const patch = (holder: object, name: string, style: Style) =>
-    replace(holder, name, (original) => WRAPS[style](row, original));
+function patchRow(row: Row, { plain, promises }: Holders): (() => void)[] {
+  const patch = (holders: readonly object[], name: string, style: Style) =>
+    holders.map((holder) => replace(holder, name, (original) => WRAPS[style](row, original)));
   return [
-    patch(fs, row.name, row.plain ?? "callback"),
-    patch(fs, `${row.name}Sync`, "sync"),
-    patch(fs.promises, row.name, row.promises ?? "promise"),
+    ...patch(plain, row.name, row.plain ?? "callback"),
+    ...patch(plain, `${row.name}Sync`, "sync"),
+    ...patch(promises, row.name, row.promises ?? "promise"),
   ].filter((undo) => undo !== undefined);
 }
 
-function patchCounted(name: string, kind: string): (() => void)[] {
-  const make = (original: AnyFunction): AnyFunction => wrapCounted(kind, original);
-  return [replace(fs, name, make), replace(fs, `${name}Sync`, make), replace(fs.promises, name, make)].filter(
+function patchCounted(name: string, kind: string, { plain, promises }: Holders): (() => void)[] {
+  const patch = (holders: readonly object[], name: string) =>
+    holders.map((holder) => replace(holder, name, (original: AnyFunction) => wrapCounted(kind, original)));
+  return [...patch(plain, name), ...patch(plain, `${name}Sync`), ...patch(promises, name)].filter(
     (undo) => undo !== undefined,
   );
 }
