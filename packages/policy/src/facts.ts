@@ -16,6 +16,12 @@ const EXECUTE = AUDIT_ACTIONS_BY_DANGER.indexOf("EXECUTE");
 const WRITE = AUDIT_ACTIONS_BY_DANGER.indexOf("WRITE");
 const READ = AUDIT_ACTIONS_BY_DANGER.indexOf("READ");
 
+/** `postgresql://host/db/*.orders`, `…/hr.*`: in a real name the star is `%2A`. */
+const WILD_TABLE = /\/(?:\*\.[^/*]+|[^/*]+\.\*)$/;
+
+/** Longer ones are not compared, and so doubted. */
+const MAX_WILD_NAME = 512;
+
 /** The action cannot be judged: a deny. */
 class EvaluationError extends Error {
   override readonly name = "EvaluationError";
@@ -114,6 +120,9 @@ export class Facts {
       if (whole === EXECUTE && target.type === "database") {
         this.#doubtTables(reading, index);
       }
+      if (target.type === "database.table" && WILD_TABLE.test(target.id)) {
+        this.#doubtNames(reading, index);
+      }
       if (index === 0) {
         this.targetName = name;
       }
@@ -175,6 +184,19 @@ export class Facts {
   #doubtTables({ scheme, loose }: Reading, target: number): void {
     for (const pattern of this.#patterns.get("db") ?? []) {
       if ((pattern.scheme === undefined || pattern.scheme === scheme) && pattern.within?.(loose) === true) {
+        this.#mark(target, pattern.index, false, true);
+      }
+    }
+  }
+
+  /** A table whose schema is not known, or all tables of a schema: doubt about each that it could be. */
+  #doubtNames({ scheme, loose }: Reading, target: number): void {
+    const at = loose.lastIndexOf("/");
+    const name = loose.slice(at + 1);
+    for (const pattern of this.#patterns.get("db") ?? []) {
+      if (pattern.scheme !== undefined && pattern.scheme !== scheme) continue;
+      const isMet = name.length > MAX_WILD_NAME || pattern.meets?.(name) === true;
+      if (isMet && pattern.within?.(loose.slice(0, at)) === true) {
         this.#mark(target, pattern.index, false, true);
       }
     }

@@ -147,3 +147,23 @@ function matchesTokens(tokens: readonly GlobToken[], text: string, start: number
     next = lastStar + 1;
   }
 }
+
+/** Whether a segment of a pattern and a text in which `*` stands for any characters have a text in common. */
+export function haveCommonText(tokens: readonly GlobToken[], wild: string): boolean {
+  const pattern = tokens.flatMap((token): GlobToken[] => (typeof token === "string" ? token.split("") : [token]));
+  const text = wild.split("").map((char): GlobToken => (char === "*" ? STAR : char));
+  // Row by row: whether what is left of the pattern from here and what is left of the text from there can be equal.
+  let below: boolean[] = [];
+  for (let i = pattern.length; i >= 0; i--) {
+    const row: boolean[] = [];
+    for (let j = text.length; j >= 0; j--) {
+      const [a, b] = [pattern[i], text[j]];
+      if (a === undefined && b === undefined) row[j] = true;
+      else if (a === STAR) row[j] = below[j] === true || row[j + 1] === true;
+      else if (b === STAR) row[j] = row[j + 1] === true || (a !== undefined && below[j] === true);
+      else row[j] = a !== undefined && b !== undefined && (a === ONE || a === b) && below[j + 1] === true;
+    }
+    below = row;
+  }
+  return below[0] === true;
+}

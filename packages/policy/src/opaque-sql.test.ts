@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { ONE, STAR } from "./glob-syntax.ts";
+import { haveCommonText } from "./glob.ts";
 import { Policy } from "./policy.ts";
 import type { PolicyAction } from "./types.ts";
 
@@ -63,5 +65,57 @@ rules: [{ id: no-orders, deny: { resource: orders } }]
     const action = on("database", "postgresql://db/app", "EXECUTE");
     expect(narrow("db/app/public.orders").evaluate(action).decision).toBe("deny");
     expect(narrow("db/app/**").evaluate(action).decision).toBe("allow");
+  });
+});
+
+function all(id: string, action: PolicyAction["action"] = "DELETE"): PolicyAction {
+  return on("database.table", id, action);
+}
+
+describe("tables that are not known by name", () => {
+  it.each([
+    "postgresql://db/app/public.*",
+    "postgresql://db/app/*.cards",
+    "postgresql://DB:5432/App/*.Cards",
+    "postgresql://db/app/PUBLIC.*",
+  ])("%s may be one that a deny names", (id) => {
+    expect(policy.evaluate(all(id))).toMatchObject({ decision: "deny", ruleId: "no-cards" });
+    expect(policy.evaluate(all(id, "READ"))).toMatchObject({ decision: "deny", ruleId: "no-cards" });
+  });
+
+  it.each([
+    "postgresql://db/app/hr.*",
+    "postgresql://db/app/*.orders",
+    "postgresql://db/app/%2A.cards",
+    "postgresql://db/app/public.%2A",
+  ])("%s may not", (id) => {
+    expect(policy.evaluate(all(id))).toMatchObject({ ruleId: "default" });
+  });
+
+  it("is allowed only by what allows all that it may be", () => {
+    const action = all("postgresql://db/app/public.*", "READ");
+    expect(narrow("db/app/public.orders").evaluate(action).decision).toBe("deny");
+    expect(narrow("db/app/public.o*").evaluate(action).decision).toBe("deny");
+    expect(narrow("db/app/public.*").evaluate(action).decision).toBe("allow");
+    expect(narrow("**").evaluate(action).decision).toBe("allow");
+    const somewhere = all("postgresql://db/app/*.orders", "READ");
+    expect(narrow("db/app/public.orders").evaluate(somewhere).decision).toBe("deny");
+    expect(narrow("db/app/*.orders").evaluate(somewhere).decision).toBe("allow");
+  });
+});
+
+describe("haveCommonText", () => {
+  it.each([
+    [["public.", STAR], "public.*", true],
+    [["public.c", ONE, STAR], "*.cards", true],
+    [["public.", ONE], "*.cards", false],
+    [[STAR, ".cards"], "hr.*", true],
+    [["hr.cards"], "h*s", true],
+    [["hr.cards"], "*hr.*x*", false],
+    [[], "*", true],
+    [[STAR], "", true],
+    [[ONE], "", false],
+  ] as const)("%j and %s: %s", (tokens, text, is) => {
+    expect(haveCommonText(tokens, text)).toBe(is);
   });
 });

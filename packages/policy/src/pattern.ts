@@ -1,5 +1,5 @@
 import { decodeOnce, foldCharacters } from "./address.ts";
-import { compileName, compileSegments, type TextTest } from "./glob.ts";
+import { compileName, compileSegments, haveCommonText, type TextTest } from "./glob.ts";
 import {
   checkPattern,
   expandBraces,
@@ -22,6 +22,8 @@ export interface Alternative {
   readonly loose: TextTest;
   /** Only of a `db` pattern: the databases (lenient reading) in which something could match it. */
   readonly within: TextTest | undefined;
+  /** Only of a `db` pattern: the names in a database (`schema.*`, `*.table`; lenient reading) that it could match one of. */
+  readonly meets: TextTest | undefined;
 }
 
 /** One pattern of a resource, as it is written. */
@@ -69,13 +71,15 @@ function compileAlternative(kind: ResourceKind, text: string): Alternative {
   const exact = segments.map((segment) => mapLiterals(segment, (literal) => exactLiteral(kind, literal)));
   const loose = looseSegments(kind, exact);
   const test = compileSegments(exact);
+  const last = loose.at(-1);
+  const inDatabase = kind === "db" && loose.length > 1 && last !== undefined && last !== GLOBSTAR;
   return {
     scheme,
     exact: test,
     loose: isSame(exact, loose) ? test : compileSegments(loose),
     // `**` at the end takes the database itself already.
-    within:
-      kind === "db" && loose.length > 1 && loose.at(-1) !== GLOBSTAR ? compileSegments(loose.slice(0, -1)) : undefined,
+    within: inDatabase ? compileSegments(loose.slice(0, -1)) : undefined,
+    meets: inDatabase ? (name) => haveCommonText(last, name) : undefined,
   };
 }
 
