@@ -3,13 +3,10 @@ import { AsyncResource } from "node:async_hooks";
 import { begin, count, observes, type Operation } from "../audit.ts";
 import type { Driver, Installed } from "../driver.ts";
 import type { AuditPolicyDeniedError } from "../errors.ts";
-import { asOurselves, bindIdentity } from "../identity.ts";
-import { isInstalled } from "../installed.ts";
+import { bindIdentity } from "../identity.ts";
 import { onPackage } from "../module-hook.ts";
-import { ownWork } from "../own-work.ts";
 import { replace } from "../patch.ts";
 import { classifySql } from "../sql/classify.ts";
-import { loadSqlParser } from "../sql/parser.ts";
 import { type AnyFunction, isFunction, isObject, property } from "../unknown.ts";
 import { errorAttributes, resultAttributes, statementAction, statementText } from "./pg-statement.ts";
 
@@ -21,7 +18,7 @@ import { errorAttributes, resultAttributes, statementAction, statementText } fro
  * The files of the package are patched when they are loaded, before a hook of the official instrumentation sees their
  * exports: it wraps us and not the other way round, which would double its spans.
  */
-export const pgDriver: Driver = { name: "pg", prepare, install };
+export const pgDriver: Driver = { name: "pg", install };
 
 /** A query on its way. */
 interface Sent {
@@ -33,11 +30,6 @@ interface Sent {
 const sent = new WeakMap<object, Sent>();
 /** Where the constructor of Query leaves the query that it makes inside of `Client.prototype.query`. */
 let made: { query: object | undefined } | undefined;
-
-/** The parser has to be there before the first statement, and loading it takes turns of the event loop. */
-async function prepare(): Promise<void> {
-  if (ownWork(() => isInstalled("pg"))) await loadSqlParser();
-}
 
 function install(): Installed {
   const undo: (() => void)[] = [];
@@ -52,8 +44,6 @@ function install(): Installed {
       keep(replace(prototype, "handleError", wrapError));
     }),
     onPackage("pg/lib/client.js", (exports) => {
-      // A copy from a place that nobody could guess: a connection takes longer than this.
-      void asOurselves(loadSqlParser);
       keep(replace(prototypeOf(exports), "query", wrapQuery));
     }),
     onPackage("pg-pool", (exports) => keep(replace(prototypeOf(exports), "connect", wrapConnect))),

@@ -2,14 +2,12 @@ import { readFileSync } from "node:fs";
 
 import { AUDIT_ACTION_VALUES } from "@otel-audit/semantic-conventions";
 import * as fc from "fast-check";
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 import type { SqlClassification } from "./classification.ts";
 import { classifySql } from "./classify.ts";
-import { loadSqlParser, MAX_SQL_LENGTH } from "./parser.ts";
+import { MAX_SQL_LENGTH } from "./parser.ts";
 import { sqlTargets } from "./targets.ts";
-
-beforeAll(loadSqlParser);
 
 /** `ACTION [@database] -read… +write…`, or `ignorable`. */
 function short(text: string): string {
