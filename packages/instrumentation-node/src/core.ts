@@ -1,23 +1,29 @@
-import type { AttributeValue } from "@otel-audit/otlp";
 import type { PolicyEvaluator, PolicyMode, Verdict } from "@otel-audit/policy";
-import type { AuditAction, AuditOutcome } from "@otel-audit/semantic-conventions";
+import type { AuditAction } from "@otel-audit/semantic-conventions";
 
-import { type AuditCore, type ObservedAction, type Operation, quietly } from "./audit.ts";
+import type { AuditCore, ObservedAction, Operation } from "./audit.ts";
 import { nowMicros } from "./clock.ts";
 import type { Unattributed } from "./config.ts";
 import type { Defaults } from "./defaults.ts";
 import { AuditPolicyDeniedError } from "./errors.ts";
 import { currentScope, isQuiet, mayRecord, type Scope } from "./identity.ts";
 import { newRecordId } from "./ids.ts";
-import { type AuditRecord, RecordEncoder } from "./record-encoder.ts";
-import { type ActiveSpan, activeSpan } from "./trace-context.ts";
-import { property } from "./unknown.ts";
+import { BegunOperation, type Finish, POLICY_DENIED } from "./operation.ts";
+import { type Begun, type Ended, RecordEncoder } from "./record-encoder.ts";
+import { activeSpan } from "./trace-context.ts";
 
-/** Where finished records go; it may throw, and the record is then lost and counted. */
+/** Where records go, numbered. Every write may throw: nothing is written then, and the number is given to the next. */
 export interface Sink {
-  append(record: Uint8Array): void;
-  /** Throws if `append` would, as far as that can be known beforehand. */
-  check(): void;
+  /** `audit.producer.sequence` of the next record that begins. */
+  readonly nextSequence: number;
+  /** Counts how often the place of the records was lost: what began in another one has its intent elsewhere. */
+  readonly epoch: number;
+  /** Writes what is about to happen, under `nextSequence`. */
+  begin(intent: Uint8Array, durable: boolean): void;
+  /** Writes what happened to what began under `sequence`. There is room for it. */
+  end(sequence: number, outcome: Uint8Array, durable: boolean): void;
+  /** Writes a record that is whole, under `nextSequence`. */
+  write(record: Uint8Array, durable: boolean): void;
 }
 
 /** What the core needs to know. */
@@ -40,15 +46,17 @@ export interface Counts {
   readonly lost: number;
 }
 
-type Attributes = Readonly<Record<string, AttributeValue>>;
-
 /** Rule id of the deny of what nobody did, with OTEL_AUDIT_UNATTRIBUTED=deny. */
 const UNATTRIBUTED_RULE = "unattributed";
-/** Rule id of the deny, in enforce mode, of what could not be recorded. */
+/** Rule id of the deny of what could not be recorded. */
 const SPOOL_RULE = "spool_error";
 const DEFAULT_RULE = "default";
-/** How long the spool is not tried again after a failure, in milliseconds. */
-const SPOOL_PAUSE_MS = 1000;
+
+/** A record about the audit itself. */
+export type ControlRecord = Pick<Begun, "event" | "action" | "actor" | "targets" | "verdict" | "attributes"> &
+  Pick<Ended, "outcome" | "errorType">;
+
+type Unnumbered = Omit<Begun, "sequence">;
 
 /** Identity, verdict, record: what happens around every action. */
 export class Core implements AuditCore {
@@ -59,7 +67,8 @@ export class Core implements AuditCore {
   #ignored = new Map<string, number>();
   #unattributed = 0;
   #lost = 0;
-  #spoolFailedAt = Number.NEGATIVE_INFINITY;
+  /** Trouble with the spool is told once, until it works again. */
+  #spoolFailed = false;
   #faults = 0;
 
   constructor(options: CoreOptions) {
@@ -86,11 +95,13 @@ export class Core implements AuditCore {
     }
   }
 
-  /** Writes a record that is not about an action of the application: start, summary, policy. */
-  write(record: Omit<AuditRecord, "recordId" | "parent" | "startMicros" | "endMicros" | "name">): void {
+  /** Writes a record that is not about an action of the application: start, summary, policy. Returns its id. */
+  write(record: ControlRecord, durable = false): string {
     const now = nowMicros();
-    const times = { startMicros: now, endMicros: now };
-    this.#append({ ...record, ...times, name: undefined, parent: undefined, recordId: newRecordId(now) });
+    const { outcome, errorType, ...rest } = record;
+    const begun = { ...rest, startMicros: now, name: undefined, parent: undefined, recordId: newRecordId(now) };
+    this.#write(begun, { outcome, errorType, attributes: undefined, endMicros: now }, durable);
+    return begun.recordId;
   }
 
   /** Records that were written and are gone. */
@@ -130,11 +141,58 @@ export class Core implements AuditCore {
         return undefined;
       }
     }
-    const stopped = verdict.enforcement === "enforced" && verdict.decision !== "allow";
-    const operation = new RecordedOperation(this, action, scope, verdict, activeSpan());
-    if (stopped) operation.deny();
-    else if (this.#spoolIsDown()) operation.deny(this.#spoolVerdict(action));
-    return operation;
+    const startMicros = nowMicros();
+    const begun: Unnumbered = {
+      recordId: newRecordId(startMicros),
+      event: action.event,
+      name: action.name,
+      action: verdict.action,
+      actor: scope.actor,
+      cause: scope.cause?.recordId,
+      tool: action.tool ?? scope.cause?.tool,
+      side: action.side,
+      targets: action.targets,
+      verdict,
+      attributes: action.attributes,
+      parent: activeSpan(),
+      startMicros,
+    };
+    if (verdict.enforcement === "enforced" && verdict.decision !== "allow") return this.#stop(begun);
+    return this.#start(begun);
+  }
+
+  /** The intent is on its way to the disk before the action runs; one that cannot be recorded does not run. */
+  #start(begun: Unnumbered): Operation {
+    const { sink } = this.#options;
+    const sequence = sink.nextSequence;
+    const numbered = { ...begun, sequence };
+    try {
+      sink.begin(this.#encoder.intent(numbered), begun.verdict.decision !== "allow");
+    } catch (error) {
+      this.#lost++;
+      this.#trouble(error);
+      return this.#denial({ ...begun, verdict: this.#spoolVerdict(begun.action) });
+    }
+    this.#spoolFailed = false;
+    return new BegunOperation(sequence, begun.event, this.#encoder.head(numbered), sink.epoch, this.#finish);
+  }
+
+  /** Records an action that does not run. */
+  #stop(begun: Unnumbered): Operation {
+    const end = {
+      outcome: "failure",
+      errorType: POLICY_DENIED,
+      attributes: undefined,
+      endMicros: nowMicros(),
+    } as const;
+    this.#write(begun, end, true);
+    return this.#denial(begun);
+  }
+
+  #denial({ recordId, event, targets, verdict }: Unnumbered): Operation {
+    const { ruleId: rule, reason } = verdict;
+    const denied = new AuditPolicyDeniedError({ rule, reason, recordId, event, target: targets[0]?.id ?? "" });
+    return { denied, decided: undefined, recordId, end: () => {} };
   }
 
   #judge(action: ObservedAction, { actor, cause }: Scope): Verdict {
@@ -156,22 +214,8 @@ export class Core implements AuditCore {
     });
   }
 
-  /** In enforce mode an action that could not be recorded does not run. */
-  #spoolIsDown(): boolean {
-    if (this.#options.mode !== "enforce" || this.#spoolFailedAt === Number.NEGATIVE_INFINITY) return false;
-    if (performance.now() - this.#spoolFailedAt < SPOOL_PAUSE_MS) return true;
-    try {
-      // Not by an action whose record might be lost again.
-      quietly(() => this.#options.sink.check());
-      return false;
-    } catch {
-      this.#spoolFailedAt = performance.now();
-      return true;
-    }
-  }
-
-  #spoolVerdict(action: ObservedAction): Verdict {
-    return verdictOf(this.#options.policy, action.action, SPOOL_RULE, "the record could not be written", "enforce");
+  #spoolVerdict(action: AuditAction): Verdict {
+    return verdictOf(this.#options.policy, action, SPOOL_RULE, "the record could not be written", "enforce");
   }
 
   /** Our own fault: the action goes on in observe mode and is denied in enforce mode. */
@@ -186,99 +230,40 @@ export class Core implements AuditCore {
     return { denied, decided: undefined, recordId, end: () => {} };
   }
 
-  /** For operations. */
-  finish(record: AuditRecord): void {
-    this.#append(record);
-  }
-
-  #append(record: AuditRecord): void {
+  readonly #finish: Finish = (operation, end) => {
+    const { sink } = this.#options;
+    const { sequence, head, epoch } = operation;
+    const endMicros = nowMicros();
+    // Who found our place deserted has sent the intent as it was: this record stands beside it and says so (rule O6).
+    const supersedes = epoch === sink.epoch ? undefined : { recordId: head.recordId, by: newRecordId(endMicros) };
     try {
-      const bytes = this.#encoder.encode(record);
-      quietly(() => this.#options.sink.append(bytes));
-      this.#recorded.set(record.event, (this.#recorded.get(record.event) ?? 0) + 1);
-      this.#spoolFailedAt = Number.NEGATIVE_INFINITY;
+      const bytes = this.#encoder.outcome(head, { ...end, endMicros, supersedes });
+      sink.end(sequence, bytes, end.errorType === POLICY_DENIED);
+      this.#recorded.set(operation.event, (this.#recorded.get(operation.event) ?? 0) + 1);
+    } catch (error) {
+      // Not lost: the intent stands, and goes out as a record whose outcome is unknown.
+      this.#trouble(error);
+    }
+  };
+
+  #write(begun: Unnumbered, end: Ended, durable: boolean): void {
+    const { sink } = this.#options;
+    try {
+      sink.write(this.#encoder.whole({ ...begun, sequence: sink.nextSequence }, end), durable);
+      this.#recorded.set(begun.event, (this.#recorded.get(begun.event) ?? 0) + 1);
+      this.#spoolFailed = false;
     } catch (error) {
       this.#lost++;
-      const first = this.#spoolFailedAt === Number.NEGATIVE_INFINITY;
-      this.#spoolFailedAt = performance.now();
-      if (first)
-        this.#options.onTrouble(`a record was lost: ${error instanceof Error ? error.message : String(error)}`);
+      this.#trouble(error);
     }
   }
-}
 
-class RecordedOperation implements Operation {
-  denied: AuditPolicyDeniedError | undefined;
-  readonly decided = undefined;
-  readonly recordId: string;
-  readonly #core: Core;
-  readonly #action: ObservedAction;
-  readonly #scope: Scope;
-  readonly #verdict: Verdict;
-  readonly #parent: ActiveSpan | undefined;
-  readonly #startMicros: number;
-  #ended = false;
-
-  constructor(core: Core, action: ObservedAction, scope: Scope, verdict: Verdict, parent: ActiveSpan | undefined) {
-    this.#core = core;
-    this.#action = action;
-    this.#scope = scope;
-    this.#verdict = verdict;
-    this.#parent = parent;
-    this.#startMicros = nowMicros();
-    this.recordId = newRecordId(this.#startMicros);
+  #trouble(error: unknown): void {
+    if (this.#spoolFailed) return;
+    this.#spoolFailed = true;
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#options.onTrouble(`a record could not be written: ${reason}`);
   }
-
-  /** Writes the record of an action that does not run. */
-  deny(verdict: Verdict = this.#verdict): void {
-    this.denied = new AuditPolicyDeniedError({
-      rule: verdict.ruleId,
-      reason: verdict.reason,
-      recordId: this.recordId,
-      event: this.#action.event,
-      target: this.#action.targets[0]?.id ?? "",
-    });
-    this.#finish("failure", "policy_denied", undefined, verdict);
-  }
-
-  end(error?: unknown, attributes?: Attributes): void {
-    if (error === undefined || error === null) this.#finish("success", undefined, attributes, this.#verdict);
-    else this.#finish("failure", errorType(error), attributes, this.#verdict);
-  }
-
-  #finish(
-    outcome: AuditOutcome,
-    errorType: string | undefined,
-    attributes: Attributes | undefined,
-    verdict: Verdict,
-  ): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    const action = this.#action;
-    this.#core.finish({
-      recordId: this.recordId,
-      event: action.event,
-      name: action.name,
-      action: verdict.action,
-      outcome,
-      errorType,
-      actor: this.#scope.actor,
-      cause: this.#scope.cause?.recordId,
-      tool: action.tool ?? this.#scope.cause?.tool,
-      side: action.side,
-      targets: action.targets,
-      verdict,
-      attributes: merge(action.attributes, attributes),
-      parent: this.#parent,
-      startMicros: this.#startMicros,
-      endMicros: nowMicros(),
-    });
-  }
-}
-
-function merge(first: Attributes | undefined, second: Attributes | undefined): Attributes | undefined {
-  if (first === undefined || second === undefined) return first ?? second;
-  return { ...first, ...second };
 }
 
 function verdictOf(
@@ -290,22 +275,4 @@ function verdictOf(
 ): Verdict {
   const enforcement = mode === "enforce" ? "enforced" : "observed";
   return { decision: "deny", enforcement, policyId: policy.id, policyVersion: policy.version, ruleId, reason, action };
-}
-
-/** `error.type`: an error's code, else its name; never the code of a DOMException. Never throws, whatever was thrown at the application. */
-function errorType(error: unknown): string {
-  if (typeof error === "string" && error !== "") return error;
-  if (typeof error !== "object" || error === null) return "_OTHER";
-  try {
-    const code = property(error, "code");
-    const name = property(error, "name");
-    // A DOMException's code is a number of a list that was closed long ago: 20 for AbortError, 0 for new ones.
-    if (error instanceof DOMException) return error.name;
-    if (typeof code === "string" && code !== "") return code;
-    // Databases and gRPC number their errors from 1.
-    if (typeof code === "number" && Number.isSafeInteger(code) && code > 0) return String(code);
-    return typeof name === "string" && name !== "" ? name : "_OTHER";
-  } catch {
-    return "_OTHER";
-  }
 }

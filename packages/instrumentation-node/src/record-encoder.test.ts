@@ -6,9 +6,12 @@ import { decodeTraces, frameSpans, type SpanData } from "@otel-audit/otlp";
 import { resolveActor } from "./identity.ts";
 import { newRecordId } from "./ids.ts";
 import { text } from "./testing/run-app.ts";
-import { type AuditRecord, MAX_TARGET_ID, RecordEncoder } from "./record-encoder.ts";
+import { type Begun, type Ended, MAX_TARGET_ID, RecordEncoder, SEQUENCE_BYTES } from "./record-encoder.ts";
+
+type AuditRecord = Begun & Ended;
 
 const BASE: AuditRecord = {
+  sequence: 42,
   recordId: "01JD3XK5ZQ8V9W7T2R4P6N0M1B",
   event: "file.read",
   name: undefined,
@@ -35,7 +38,11 @@ const BASE: AuditRecord = {
 const encoder = new RecordEncoder();
 
 function roundTrip(record: AuditRecord): SpanData {
-  const bytes = Uint8Array.from(encoder.encode(record));
+  return decode(encoder.whole(record, { ...record, attributes: undefined }));
+}
+
+function decode(payload: Uint8Array): SpanData {
+  const bytes = Uint8Array.from(payload.subarray(SEQUENCE_BYTES));
   const span = decodeTraces(frameSpans({}, { name: "test" }, [bytes])).resourceSpans[0]?.scopeSpans[0]?.spans[0];
   if (span === undefined) throw new Error("no span");
   return span;
@@ -59,6 +66,7 @@ test("a record has every required attribute, and times to the microsecond", () =
     "audit.outcome": "success",
     "audit.record.id": "01JD3XK5ZQ8V9W7T2R4P6N0M1B",
     "audit.record.origin": "effect",
+    "audit.producer.sequence": 42,
     "audit.schema.version": "1.0.0",
     "audit.actor.id": "agent:a",
     "audit.actor.type": "agent",
@@ -170,4 +178,40 @@ test("texts of an application's choosing are bounded, the policy's is kept whole
   expect(text(span, "file.path")).toMatch(/^\/x+…sha256:[0-9a-f]{32}$/);
   expect(text(span, "audit.policy.document")).toBe(document);
   expect(span.attributes).toMatchObject({ "http.response.status_code": 200 });
+});
+
+test("an intent is a record of its own, and its outcome repeats all of it but the end", () => {
+  const attributes = { "file.path": "/a" };
+  const begun = { ...BASE, attributes };
+  const intent = decode(encoder.intent(begun));
+  expect(intent.attributes).toMatchObject({ "audit.outcome": "unknown", "file.path": "/a" });
+  expect(intent.endTimeUnixNano).toBe(intent.startTimeUnixNano);
+  encoder.intent(begun);
+  const head = encoder.head(begun);
+  encoder.intent({ ...BASE, recordId: "another" });
+  const end = { outcome: "failure", errorType: "EIO", endMicros: BASE.endMicros } as const;
+  const outcome = decode(
+    encoder.outcome(head, { ...end, attributes: { "file.path": "/b", "http.response.status_code": 1 } }),
+  );
+  expect(outcome).toMatchObject({ endTimeUnixNano: BigInt(BASE.endMicros) * 1000n, status: { code: 2 } });
+  expect(outcome.attributes).toEqual({
+    ...intent.attributes,
+    "audit.outcome": "failure",
+    "error.type": "EIO",
+    "http.response.status_code": 1,
+  });
+});
+
+test("a record that replaces another names it", () => {
+  encoder.intent(BASE);
+  const supersedes = { recordId: BASE.recordId, by: "01JD3XK5ZQ8V9W7T2R4P6N0M1C" };
+  const span = decode(encoder.outcome(encoder.head(BASE), { ...BASE, supersedes }));
+  expect(span.attributes).toMatchObject({
+    "audit.record.id": supersedes.by,
+    "audit.record.supersedes": BASE.recordId,
+  });
+});
+
+test.each([1, 127, 128, 2 ** 28 - 1, 2 ** 28, 2 ** 35, 2 ** 48 - 1])("the number %d", (sequence) => {
+  expect(roundTrip({ ...BASE, sequence }).attributes?.["audit.producer.sequence"]).toBe(sequence);
 });

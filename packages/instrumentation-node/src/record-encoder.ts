@@ -7,8 +7,10 @@ import {
   ATTR_AUDIT_EVENT_NAME,
   ATTR_AUDIT_OUTCOME,
   ATTR_AUDIT_POLICY_DOCUMENT,
+  ATTR_AUDIT_PRODUCER_SEQUENCE,
   ATTR_AUDIT_RECORD_ID,
   ATTR_AUDIT_RECORD_ORIGIN,
+  ATTR_AUDIT_RECORD_SUPERSEDES,
   ATTR_AUDIT_SCHEMA_VERSION,
   ATTR_AUDIT_TARGET_ID,
   ATTR_AUDIT_TARGET_READ_IDS,
@@ -34,14 +36,16 @@ import { redactCredentials } from "./redaction.ts";
 import { bound } from "./text.ts";
 import type { ActiveSpan } from "./trace-context.ts";
 
-/** Everything that a record says. */
-export interface AuditRecord {
+type Attributes = Readonly<Record<string, AttributeValue>>;
+
+/** What a record says before its action has run. */
+export interface Begun {
+  /** `audit.producer.sequence`: an integer from 1. */
+  readonly sequence: number;
   readonly recordId: string;
   readonly event: string;
   readonly name: string | undefined;
   readonly action: AuditAction;
-  readonly outcome: AuditOutcome;
-  readonly errorType: string | undefined;
   readonly actor: Actor | undefined;
   /** The record that led to this one. */
   readonly cause?: string | undefined;
@@ -50,12 +54,30 @@ export interface AuditRecord {
   readonly side?: "server" | undefined;
   readonly targets: readonly Target[];
   readonly verdict: Verdict;
-  readonly attributes: Readonly<Record<string, AttributeValue>> | undefined;
+  readonly attributes: Attributes | undefined;
   /** The application's active span when the action began: the record's parent. */
   readonly parent: ActiveSpan | undefined;
   /** Microseconds since 1970. */
   readonly startMicros: number;
+}
+
+/** What it says afterwards. */
+export interface Ended {
+  readonly outcome: AuditOutcome;
+  readonly errorType: string | undefined;
+  readonly attributes: Attributes | undefined;
+  /** Microseconds since 1970. */
   readonly endMicros: number;
+  /** Id of the record with outcome `unknown` that this one replaces; it then has a new id of its own. */
+  readonly supersedes?: { readonly recordId: string; readonly by: string } | undefined;
+}
+
+/** A begun record, to be ended: the bytes that both have in common. */
+export interface Head {
+  readonly bytes: Uint8Array;
+  readonly recordId: string;
+  readonly startMicros: number;
+  readonly attributes: Attributes | undefined;
 }
 
 /** `audit.target.id` is at most this long, in bytes. */
@@ -84,37 +106,75 @@ const STATUS_ERROR = Uint8Array.of(0x7a, 2, 0x18, 2);
 const FLAGS = Uint8Array.of(0x85, 0x01, 0x01, 0x01, 0, 0);
 
 const CONSTANT = attributes({ [ATTR_AUDIT_RECORD_ORIGIN]: "effect", [ATTR_AUDIT_SCHEMA_VERSION]: SCHEMA_VERSION });
+const SEQUENCE_KEY = encodedKey(ATTR_AUDIT_PRODUCER_SEQUENCE);
 const UNATTRIBUTED = attributes({ [ATTR_AUDIT_ACTOR_TYPE]: "service" });
 const MAX_CACHED = 512;
 /** Texts up to this length are copied by a loop. */
 const SHORT = 64;
 
+/** Before the Span of a spool's frame stands the record's number, as an unsigned 48-bit integer and two zero bytes. */
+export const SEQUENCE_BYTES = 8;
+
+const UNKNOWN: Omit<Ended, "endMicros"> = { outcome: "unknown", errorType: undefined, attributes: undefined };
+
 /**
- * Writes records straight as OTLP Span messages into one reused buffer. What repeats from record to record (who, which
- * verdict, which event) is encoded once and copied; the fields of a protobuf message may stand in any order.
+ * Writes records straight as OTLP Span messages into one reused buffer, behind their number. What repeats from record to
+ * record (who, which verdict, which event) is encoded once and copied. The fields of a protobuf message may stand in any
+ * order: what is known only afterwards stands last, so that an outcome is a copy of its intent with another end.
  */
 export class RecordEncoder {
   #buffer = Buffer.allocUnsafe(16 * 1024);
   #at = 0;
+  #headLength = 0;
   readonly #actors = new WeakMap<Actor, Uint8Array>();
   readonly #verdicts = new Map<string, { verdict: Verdict; bytes: Uint8Array }[]>();
-  readonly #kinds = new Map<string, Map<AuditAction, Map<AuditOutcome, Uint8Array>>>();
+  readonly #kinds = new Map<string, Map<AuditAction, Uint8Array>>();
+  readonly #outcomes = new Map<AuditOutcome, Uint8Array>();
   readonly #keys = new Map<string, Uint8Array>();
 
-  /** The Span message body of a record. The bytes are valid until the next call. */
-  encode(record: AuditRecord): Uint8Array {
+  /** A record whose end is not known: what is sent should it never be. The bytes are valid until the next call. */
+  intent(record: Begun): Uint8Array {
+    this.#head(record);
+    this.#tail(record, { ...UNKNOWN, endMicros: record.startMicros });
+    return this.#buffer.subarray(0, this.#at);
+  }
+
+  /** A record that ends where it begins. The bytes are valid until the next call. */
+  whole(record: Begun, end: Ended): Uint8Array {
+    this.#head(record);
+    this.#tail(record, end);
+    return this.#buffer.subarray(0, this.#at);
+  }
+
+  /** What the outcome of the latest intent needs of it. */
+  head(record: Begun): Head {
+    const bytes = Buffer.from(this.#buffer.subarray(0, this.#headLength));
+    const { recordId, startMicros, attributes } = record;
+    return { bytes, recordId, startMicros, attributes };
+  }
+
+  /** The record of an action that has ended. The bytes are valid until the next call. */
+  outcome(head: Head, end: Ended): Uint8Array {
     this.#at = 0;
-    const { parent, event, errorType } = record;
+    this.#raw(head.bytes);
+    this.#tail(head, end);
+    return this.#buffer.subarray(0, this.#at);
+  }
+
+  #head(record: Begun): void {
+    this.#at = 0;
+    const { parent, event, sequence } = record;
+    this.#buffer.writeUIntLE(sequence, 0, 6);
+    this.#buffer.writeUInt16LE(0, 6);
+    this.#at = SEQUENCE_BYTES;
     this.#ids(parent);
     this.#string(0x2a, bound(record.name ?? event, MAX_NAME));
     this.#need(64);
     this.#byte(0x30);
     this.#byte(record.side === undefined ? kindOf(event) : SPAN_KIND_SERVER);
     this.#time(0x39, record.startMicros);
-    this.#time(0x41, Math.max(record.endMicros, record.startMicros));
-    this.#raw(this.#kind(event, record.action, record.outcome));
-    if (errorType !== undefined) this.#attribute(ATTR_ERROR_TYPE, bound(errorType, MAX_ERROR_TYPE));
-    this.#attribute(ATTR_AUDIT_RECORD_ID, record.recordId);
+    this.#raw(FLAGS);
+    this.#raw(this.#kind(event, record.action));
     this.#raw(CONSTANT);
     this.#raw(this.#actor(record.actor));
     if (record.cause !== undefined) this.#attribute(ATTR_AUDIT_CAUSE_RECORD_ID, record.cause);
@@ -123,16 +183,52 @@ export class RecordEncoder {
       if (record.tool.callId !== undefined) this.#attribute(ATTR_GEN_AI_TOOL_CALL_ID, record.tool.callId);
     }
     this.#raw(this.#verdict(record.verdict));
+    this.#sequence(sequence);
     this.#targets(record.targets);
-    if (record.attributes !== undefined) {
-      for (const [key, value] of Object.entries(record.attributes)) {
-        const most = key === ATTR_AUDIT_POLICY_DOCUMENT ? MAX_DOCUMENT : MAX_VALUE;
-        this.#attribute(key, typeof value === "string" ? bound(value, most) : value);
-      }
+    this.#attributes(record.attributes, undefined);
+    this.#headLength = this.#at;
+  }
+
+  #tail(record: Pick<Begun, "recordId" | "startMicros" | "attributes">, end: Ended): void {
+    this.#need(64);
+    this.#time(0x41, Math.max(end.endMicros, record.startMicros));
+    this.#raw(this.#outcome(end.outcome));
+    this.#attribute(ATTR_AUDIT_RECORD_ID, end.supersedes?.by ?? record.recordId);
+    if (end.supersedes !== undefined) this.#attribute(ATTR_AUDIT_RECORD_SUPERSEDES, end.supersedes.recordId);
+    if (end.errorType !== undefined) this.#attribute(ATTR_ERROR_TYPE, bound(end.errorType, MAX_ERROR_TYPE));
+    this.#attributes(end.attributes, record.attributes);
+    if (end.outcome === "failure") this.#raw(STATUS_ERROR);
+  }
+
+  /** @param written attributes that stand there already: of a repeated key only the first counts */
+  #attributes(attributes: Attributes | undefined, written: Attributes | undefined): void {
+    if (attributes === undefined) return;
+    for (const key in attributes) {
+      const value = attributes[key];
+      if (value === undefined || (written !== undefined && Object.hasOwn(written, key))) continue;
+      const most = key === ATTR_AUDIT_POLICY_DOCUMENT ? MAX_DOCUMENT : MAX_VALUE;
+      this.#attribute(key, typeof value === "string" ? bound(value, most) : value);
     }
-    if (record.outcome === "failure") this.#raw(STATUS_ERROR);
-    this.#raw(FLAGS);
-    return this.#buffer.subarray(0, this.#at);
+  }
+
+  /** `audit.producer.sequence`. */
+  #sequence(value: number): void {
+    const low = value % 2 ** 28;
+    const high = Math.floor(value / 2 ** 28);
+    const length = high === 0 ? varintLength(low) : 4 + varintLength(high);
+    this.#need(SEQUENCE_KEY.length + 24);
+    this.#byte(0x4a);
+    this.#byte(SEQUENCE_KEY.length + 2 + 1 + length);
+    this.#raw(SEQUENCE_KEY);
+    this.#byte(0x12);
+    this.#byte(1 + length);
+    this.#byte(0x18);
+    if (high === 0) {
+      this.#varint(low);
+      return;
+    }
+    for (let shift = 0; shift < 28; shift += 7) this.#byte(((low >>> shift) & 0x7f) | 0x80);
+    this.#varint(high);
   }
 
   #ids(parent: ActiveSpan | undefined): void {
@@ -189,36 +285,38 @@ export class RecordEncoder {
     return bytes;
   }
 
-  /** Event, action and outcome. */
-  #kind(event: string, action: AuditAction, outcome: AuditOutcome): Uint8Array {
+  /** Event and action. */
+  #kind(event: string, action: AuditAction): Uint8Array {
     let ofEvent = this.#kinds.get(event);
     if (ofEvent === undefined) {
       if (this.#kinds.size >= MAX_CACHED) this.#kinds.clear();
       this.#kinds.set(event, (ofEvent = new Map()));
     }
-    let ofAction = ofEvent.get(action);
-    if (ofAction === undefined) ofEvent.set(action, (ofAction = new Map()));
-    let bytes = ofAction.get(outcome);
+    let bytes = ofEvent.get(action);
     if (bytes === undefined) {
-      bytes = attributes({
-        [ATTR_AUDIT_EVENT_NAME]: event,
-        [ATTR_AUDIT_ACTION]: action,
-        [ATTR_AUDIT_OUTCOME]: outcome,
-      });
-      ofAction.set(outcome, bytes);
+      bytes = attributes({ [ATTR_AUDIT_EVENT_NAME]: event, [ATTR_AUDIT_ACTION]: action });
+      ofEvent.set(action, bytes);
+    }
+    return bytes;
+  }
+
+  #outcome(outcome: AuditOutcome): Uint8Array {
+    let bytes = this.#outcomes.get(outcome);
+    if (bytes === undefined) {
+      bytes = attributes({ [ATTR_AUDIT_OUTCOME]: outcome });
+      this.#outcomes.set(outcome, bytes);
     }
     return bytes;
   }
 
   #attribute(key: string, value: AttributeValue): void {
     if (typeof value !== "string") {
-      if (value !== undefined) this.#raw(encodeAttribute(key, value));
+      this.#raw(encodeAttribute(key, value));
       return;
     }
     let name = this.#keys.get(key);
     if (name === undefined) {
-      const text = Buffer.from(key);
-      name = Buffer.concat([Buffer.of(0x0a), varint(text.length), text, Buffer.of(0x12)]);
+      name = Buffer.concat([encodedKey(key), Buffer.of(0x12)]);
       if (this.#keys.size < MAX_CACHED) this.#keys.set(key, name);
     }
     const length = this.#size(value);
@@ -303,6 +401,12 @@ function kindOf(event: string): number {
 /** Bounded, and free of credentials, should a driver have let them through. */
 function targetId(target: Target): string {
   return bound(target.type === "file" ? target.id : redactCredentials(target.id), MAX_TARGET_ID);
+}
+
+/** KeyValue.key. */
+function encodedKey(key: string): Buffer {
+  const text = Buffer.from(key);
+  return Buffer.concat([Buffer.of(0x0a), varint(text.length), text]);
 }
 
 function varintLength(value: number): number {

@@ -1,8 +1,10 @@
+import { randomUUID } from "node:crypto";
 import { writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { isMainThread } from "node:worker_threads";
 
 import {
+  ATTR_AUDIT_PRODUCER_ID,
   ATTR_HOST_NAME,
   ATTR_PROCESS_PID,
   ATTR_PROCESS_RUNTIME_NAME,
@@ -51,13 +53,14 @@ export class AuditRuntime {
     this.gate = ownWork(() => loadGate(config.policyFile, config.mode));
     const resource = {
       ...config.resource,
+      [ATTR_AUDIT_PRODUCER_ID]: randomUUID(),
       [ATTR_PROCESS_PID]: process.pid,
       [ATTR_PROCESS_RUNTIME_NAME]: "nodejs",
       [ATTR_PROCESS_RUNTIME_VERSION]: process.versions.node,
       [ATTR_HOST_NAME]: hostname(),
     };
     const owner = thisOwner(resource, { name: SCOPE_NAME, version: VERSION });
-    this.#spool = ownWork(() => new Spool(config.spoolDir, owner, config.spoolMaxBytes));
+    this.#spool = ownWork(() => new Spool(config.spoolDir, owner, config.spoolMaxBytes, () => this.#shipper.wake()));
     this.#shipper = new Shipper(this.#spool, config, say, (file) => {
       core.lose(file.records ?? 0);
       say(`records were removed from the spool before they were sent: ${file.path}`);
@@ -70,13 +73,7 @@ export class AuditRuntime {
       // An operator who says "deny" without a policy means it; with one, its mode says whether anything is stopped.
       unattributedMode: config.mode ?? (config.policyFile === undefined ? "enforce" : this.gate.mode),
       defaults: new Defaults([config.spoolDir, ...(config.policyFile === undefined ? [] : [config.policyFile])]),
-      sink: {
-        append: (record) => {
-          this.#spool.append(record);
-          this.#shipper.wake();
-        },
-        check: () => this.#spool.check(),
-      },
+      sink: this.#spool,
       onTrouble: say,
     });
     setAmbientActor(config.agent);

@@ -2,15 +2,14 @@ import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { readFramesSync } from "@otel-audit/ledger/frames";
-
 import { InstrumentationError } from "../errors.ts";
 import { asOurselves } from "../identity.ts";
 import { ownWork } from "../own-work.ts";
 import { SCOPE_NAME, VERSION } from "../version.ts";
+import { EXTENSION, readIfThere } from "./leftover.ts";
 import { thisOwner } from "./owner.ts";
 import { Shipper } from "./shipper.ts";
-import { EXTENSION, Spool } from "./spool.ts";
+import { Spool } from "./spool.ts";
 
 /** How `shipSpool` sends. */
 export interface ShipSpoolOptions {
@@ -89,18 +88,18 @@ async function within<T>(deadline: number, work: Promise<T>): Promise<T | undefi
   }
 }
 
+/** What still waits in a spool directory: records, and what began without an end. */
 function countRecords(dir: string): number {
-  let records = 0;
+  const waiting = new Set<string>();
   for (const entry of readdirSync(dir, { withFileTypes: true, recursive: true })) {
     // Files that lie in the directory itself were refused.
     if (entry.parentPath === dir || !entry.name.endsWith(EXTENSION)) continue;
-    try {
-      records += readFramesSync(join(entry.parentPath, entry.name)).payloads.length;
-    } catch {
-      // Sent and removed by its process just now.
+    const contents = readIfThere(join(entry.parentPath, entry.name));
+    for (const { sequence } of [...(contents?.records ?? []), ...(contents?.intents ?? [])]) {
+      waiting.add(`${entry.parentPath} ${sequence}`);
     }
   }
-  return records;
+  return waiting.size;
 }
 
 function endpointUrl(endpoint: string | URL): URL {

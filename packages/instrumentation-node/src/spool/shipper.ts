@@ -1,9 +1,9 @@
-import { readFramesSync } from "@otel-audit/ledger/frames";
 import { frameSpans } from "@otel-audit/otlp/encoding";
 
 import { asOurselves } from "../identity.ts";
 import { ownWork } from "../own-work.ts";
 import { property } from "../unknown.ts";
+import { type Numbered, spanOf } from "./contents.ts";
 import type { Spool, SpoolFile } from "./spool.ts";
 import { type Answer, post } from "./transport.ts";
 
@@ -145,21 +145,21 @@ export class Shipper {
 
   async #ship(file: SpoolFile): Promise<void> {
     if (!this.#verified) await this.#verify();
-    const frames = ownWork(() => readIfThere(file.path));
-    if (frames === undefined) {
+    const contents = ownWork(() => file.read());
+    if (contents === undefined) {
       // To wait for it would hold up all others for ever.
       this.#spool.forget(file);
       this.#onMissing(file);
       return;
     }
-    const { payloads, damage } = frames;
-    const lost = damage.filter((part) => part.kind === "damaged");
+    const lost = contents.damage.filter((part) => part.kind === "damaged");
     if (lost.length > 0) this.#say(`a spool file is damaged in ${lost.length} places; what is intact is sent`);
     let refused = false;
-    for (const batch of batches(payloads)) refused = (await this.#send(file, batch)) || refused;
+    for (const batch of batches(contents.records)) refused = (await this.#send(file, batch)) || refused;
     ownWork(() => {
-      if (refused) this.#say(`the collector refused records; they are kept in ${this.#spool.quarantine(file)}`);
-      else this.#spool.remove(file);
+      if (refused)
+        this.#say(`the collector refused records; they are kept in ${this.#spool.quarantine(file, contents)}`);
+      else this.#spool.remove(file, contents);
     });
   }
 
@@ -214,27 +214,18 @@ export class Shipper {
   }
 }
 
-function readIfThere(path: string): ReturnType<typeof readFramesSync> | undefined {
-  try {
-    return readFramesSync(path);
-  } catch (error) {
-    const code = property(error, "code");
-    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw error;
-  }
-}
-
-function* batches(payloads: readonly Uint8Array[]): Iterable<readonly Uint8Array[]> {
+function* batches(records: readonly Numbered[]): Iterable<readonly Uint8Array[]> {
   let batch: Uint8Array[] = [];
   let bytes = 0;
-  for (const payload of payloads) {
-    if (batch.length > 0 && (batch.length === MAX_BATCH_SPANS || bytes + payload.length > MAX_BATCH_BYTES)) {
+  for (const record of records) {
+    const span = spanOf(record);
+    if (batch.length > 0 && (batch.length === MAX_BATCH_SPANS || bytes + span.length > MAX_BATCH_BYTES)) {
       yield batch;
       batch = [];
       bytes = 0;
     }
-    batch.push(payload);
-    bytes += payload.length;
+    batch.push(span);
+    bytes += span.length;
   }
   if (batch.length > 0) yield batch;
 }

@@ -10,7 +10,8 @@ import { decodeTraces } from "@otel-audit/otlp";
 
 import { startOtlpSink, tempDir } from "../../../../test/support/index.ts";
 import { makeApp, summary, text } from "../testing/run-app.ts";
-import { thisOwner } from "./owner.ts";
+import { Leftover } from "./leftover.ts";
+import { readOwner, thisOwner } from "./owner.ts";
 import { Spool } from "./spool.ts";
 
 const WRITER = `import fs from "node:fs"; import { withAgent } from "$INDEX";
@@ -21,6 +22,47 @@ const BLOCKED = `${WRITER} fs.writeSync(1, "written\\n"); Atomics.wait(new Int32
 
 function folders(spoolDir: string): string[] {
   return existsSync(spoolDir) ? readdirSync(spoolDir) : [];
+}
+
+function makeSpool(maxBytes: number, dir = join(tempDir("spool"), "s")): Spool {
+  return new Spool(dir, thisOwner({}, { name: "test", version: "0" }), maxBytes);
+}
+
+/** A frame of a record that says nothing. */
+function frame(sequence: number, length: number): Uint8Array {
+  const bytes = Buffer.alloc(length, 1);
+  bytes.writeUIntLE(sequence, 0, 6);
+  bytes.writeUInt16LE(0, 6);
+  return bytes;
+}
+
+/** Reads and removes all that can be sent, as the shipper does. */
+function sendAll(spool: Spool): number[] {
+  spool.rotate();
+  return spool
+    .closedFiles()
+    .flatMap((file) => {
+      const contents = file.read();
+      if (contents === undefined) return [];
+      const sequences = contents.records.map((record) => record.sequence);
+      return [{ file, contents, sequences }];
+    })
+    .flatMap(({ file, contents, sequences }) => {
+      spool.remove(file, contents);
+      return sequences;
+    });
+}
+
+/** What the next process would send of the folders in a spool directory. */
+function inherit(dir: string): number[] {
+  return folders(dir).flatMap((name) => {
+    const folder = join(dir, name);
+    const owner = readOwner(folder);
+    const leftover = owner && new Leftover(folder, owner);
+    return (leftover?.paths ?? []).flatMap(
+      (path) => leftover?.read(path)?.records.map(({ sequence }) => sequence) ?? [],
+    );
+  });
 }
 
 test("kill -9: the next process sends what was left, as the dead process's, and clears the spool", async () => {
@@ -147,37 +189,158 @@ test("a spool that somebody removes is made again; what was in it is counted as 
   expect(folders(app.spoolDir)).toEqual([]);
 });
 
-test("in enforce mode nothing runs while there is nowhere to write its record to", async () => {
-  await using app = await makeApp({
-    "main.mjs": `import fs from "node:fs"; import { flush } from "$INDEX"; import { setTimeout as sleep } from "node:timers/promises";
+test.each(["enforce", "observe"])(
+  "%s mode: nothing runs while there is nowhere to write its record to",
+  async (mode) => {
+    await using app = await makeApp({
+      "main.mjs": `import fs from "node:fs"; import { flush } from "$INDEX"; import { setTimeout as sleep } from "node:timers/promises";
       import { execSync } from "node:child_process";
       const act = (name) => { try { fs.writeFileSync(name, ""); return "ran"; } catch (error) { return error.rule; } };
       await flush();
       execSync('rm -r "$OTEL_AUDIT_SPOOL_DIR"; : > "$OTEL_AUDIT_SPOOL_DIR"');
-      // The first is how the audit learns of it.
       console.log(act("a"), act("b"), act("c"));
-      await sleep(1100);
+      await sleep(300);
       console.log(act("d"), act("e"));
       execSync('rm "$OTEL_AUDIT_SPOOL_DIR"');
-      await sleep(1100);
       console.log(act("f"), act("g"));`,
-  });
-  const run = await app.run({ env: { OTEL_AUDIT_MODE: "enforce" } });
-  expect(run.stdout.trim().split("\n")).toEqual(["ran spool_error spool_error", "spool_error spool_error", "ran ran"]);
-  expect(run.actions.map(summary).slice(-2)).toEqual(
-    ["f", "g"].map((name) => `file.write WRITE success file://${app.work}/${name}`),
-  );
+    });
+    const run = await app.run({ env: { OTEL_AUDIT_MODE: mode } });
+    expect(run.stdout.trim().split("\n")).toEqual([
+      "spool_error spool_error spool_error",
+      "spool_error spool_error",
+      "ran ran",
+    ]);
+    expect(run.actions.map(summary).slice(-2)).toEqual(
+      ["f", "g"].map((name) => `file.write WRITE success file://${app.work}/${name}`),
+    );
+  },
+);
+
+test("a full spool refuses what begins, never how it ended, and takes records again once there is room", () => {
+  const spool = makeSpool(16_384);
+  const one = frame(spool.nextSequence, 1000);
+  spool.begin(one, false);
+  while (spool.nextSequence < 8) spool.write(frame(spool.nextSequence, 1000), false);
+  expect(() => spool.write(frame(spool.nextSequence, 1000), false)).toThrow("OTEL_AUDIT_SPOOL_MAX_BYTES is 16384");
+  expect(() => spool.begin(frame(spool.nextSequence, 1000), false)).toThrow("OTEL_AUDIT_SPOOL_MAX_BYTES is 16384");
+  expect(spool.nextSequence).toBe(8);
+  spool.end(1, one, true);
+  expect(sendAll(spool)).toEqual([2, 3, 4, 5, 6, 7, 1]);
+  spool.write(frame(spool.nextSequence, 1000), false);
+  spool.close();
 });
 
-test("append refuses what is over the bound and takes records again once there is room", () => {
-  const spool = new Spool(join(tempDir("spool"), "s"), thisOwner({}, { name: "test", version: "0" }), 4096);
-  const record = new Uint8Array(1000);
-  for (let i = 0; i < 3; i++) spool.append(record);
-  expect(() => spool.append(record)).toThrow("the spool is full (4096 bytes)");
-  spool.rotate();
-  for (const file of spool.closedFiles().slice()) spool.remove(file);
-  spool.append(record);
+test("an action that outlasts its file: its intent is kept, and is void once it has ended", () => {
+  const dir = join(tempDir("spool"), "s");
+  const spool = makeSpool(1 << 26, dir);
+  for (const sequence of [1, 2, 3]) spool.begin(frame(sequence, 100), false);
+  spool.write(frame(4, 100), false);
+  expect(sendAll(spool)).toEqual([4]);
+  spool.end(2, frame(2, 100), false);
+  expect(sendAll(spool)).toEqual([2]);
+  spool.end(3, frame(3, 100), false);
   spool.close();
+  // As the process that inherits the folder sees it: 1 never ended, 2 did and went out, 3 did and is there.
+  expect(inherit(dir)).toEqual([1, 3]);
+});
+
+test("an action that outlasts its file and ends leaves nothing behind", () => {
+  const dir = join(tempDir("spool"), "s");
+  const spool = makeSpool(1 << 26, dir);
+  spool.begin(frame(1, 100), false);
+  spool.write(frame(2, 100), false);
+  expect(sendAll(spool)).toEqual([2]);
+  spool.end(1, frame(1, 100), false);
+  expect(sendAll(spool)).toEqual([1]);
+  spool.close();
+  expect(folders(dir)).toEqual([]);
+});
+
+test("mapped files: many records, used again, none lost or doubled", () => {
+  const dir = join(tempDir("spool"), "s");
+  const spool = makeSpool(1 << 28, dir);
+  const sent: number[] = [];
+  const total = 30_000;
+  for (let i = 1; i <= total; i++) {
+    const record = frame(spool.nextSequence, 600);
+    spool.begin(record, false);
+    if (i % 7 !== 0) spool.end(i, record, i % 5000 === 1);
+    if (i % 9000 === 0) sent.push(...sendAll(spool));
+  }
+  sent.push(...sendAll(spool));
+  spool.close();
+  const left = inherit(dir);
+  expect(left.every((sequence) => sequence % 7 === 0)).toBe(true);
+  expect([...sent, ...left].toSorted((a, b) => a - b)).toEqual(Array.from({ length: total }, (_, i) => i + 1));
+});
+
+test("a record that is larger than a file", () => {
+  const spool = makeSpool(1 << 28);
+  while (spool.nextSequence < 600) spool.write(frame(spool.nextSequence, 100), false);
+  spool.write(frame(600, 5 << 20), false);
+  expect(sendAll(spool)).toHaveLength(600);
+  spool.close();
+});
+
+const HANGS = `import fs from "node:fs"; import http from "node:http"; import { withAgent } from "$INDEX";
+  withAgent({ id: "agent:a" }, () => {
+    fs.writeFileSync("done", "");
+    http.get(process.env.SLOW + "/slow").on("error", () => {}).on("finish", () => END);
+  });`;
+
+test.each([
+  ["kill -9", "process.kill(process.pid, 'SIGKILL')"],
+  ["process.exit()", "process.exit(0)"],
+])("%s in the middle of an action: its record has the outcome unknown", async (_, end) => {
+  const server = createServer(() => {});
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  const address = server.address();
+  const SLOW = `http://127.0.0.1:${typeof address === "object" ? address?.port : 0}`;
+  await using app = await makeApp({ "hangs.mjs": HANGS.replace("END", end), "writer.mjs": WRITER });
+  await app.run({ env: { SLOW } });
+  const run = await app.run({ main: "writer.mjs", env: { WHO: "heir" } });
+  server.closeAllConnections();
+  server.close();
+  const left = run.actions.filter((span) => text(span, "audit.actor.id") === "agent:a");
+  expect(left.map(summary)).toEqual([
+    `file.write WRITE success file://${app.work}/done`,
+    `http.request READ unknown ${SLOW}/slow`,
+  ]);
+  const numbers = run.actions.concat(run.control).map((span) => span.attributes?.["audit.producer.sequence"]);
+  expect(numbers).toContain(1);
+  // Numbered in the order in which they began: the start of the process is the first of its records.
+  expect(left[1]?.attributes?.["audit.producer.sequence"]).toBe(
+    Number(left[0]?.attributes?.["audit.producer.sequence"]) + 1,
+  );
+  expect(folders(app.spoolDir)).toEqual([]);
+});
+
+test("a process that was taken for dead: what it finishes replaces what was sent in its name", async () => {
+  await using app = await makeApp({
+    "main.mjs": `import fs from "node:fs"; import { join } from "node:path"; import { flush, withAgent } from "$INDEX";
+      import http from "node:http";
+      const server = http.createServer((_, response) => finish = () => response.end()).listen(0, "127.0.0.1");
+      let finish;
+      await new Promise((done) => server.on("listening", done));
+      const done = withAgent({ id: "agent:a" }, () => new Promise((resolve) =>
+        http.get({ port: server.address().port, path: "/x" }, (response) => response.resume().on("end", resolve))));
+      while (finish === undefined) await new Promise((next) => setImmediate(next));
+      await flush();
+      // What another process does with the folder of a dead one.
+      const dir = process.env.OTEL_AUDIT_SPOOL_DIR;
+      fs.renameSync(join(dir, fs.readdirSync(dir)[0]), join(dir, "../inherited"));
+      fs.writeFileSync("between", "");
+      await flush();
+      fs.writeFileSync("after", "");
+      finish();
+      await done;
+      server.close();`,
+  });
+  const run = await app.run();
+  const record = run.actions.find((span) => text(span, "audit.event.name") === "http.request");
+  expect(record?.attributes).toMatchObject({ "audit.outcome": "success" });
+  expect(text(record ?? {}, "audit.record.supersedes")).toMatch(/^[0-9A-Z]{26}$/);
+  expect(text(record ?? {}, "audit.record.supersedes")).not.toBe(text(record ?? {}, "audit.record.id"));
 });
 
 test("a spool directory that others can use is made private; one that is no directory is an error", () => {

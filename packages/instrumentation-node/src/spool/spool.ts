@@ -1,12 +1,17 @@
 import * as fs from "node:fs";
-import { basename, join, relative, sep } from "node:path";
+import { join, relative, sep } from "node:path";
 
-import { FrameWriter } from "@otel-audit/ledger/frames";
+import { FrameKind, FrameWriter } from "@otel-audit/ledger/frames";
 
+import type { Sink } from "../core.ts";
 import { InstrumentationError } from "../errors.ts";
 import { ownWork } from "../own-work.ts";
 import { property } from "../unknown.ts";
+import { readContents, type SpoolContents } from "./contents.ts";
+import { EXTENSION, Leftover, readIfThere } from "./leftover.ts";
+import { MappedWriter } from "./mapped-writer.ts";
 import { createFolder, mayBeAlive, type Owner, readOwner, touchOwner } from "./owner.ts";
+import { Parked } from "./parked.ts";
 
 /** A closed file of records, to be sent and then removed. */
 export interface SpoolFile {
@@ -14,45 +19,67 @@ export interface SpoolFile {
   readonly owner: Owner;
   /** How many records it holds; undefined for what another process wrote. */
   readonly records: number | undefined;
+  readonly bytes: number;
+  /** Written by this thread; its memory, if it has one, can be used again. */
+  readonly own: { readonly mapped: MappedWriter | undefined } | undefined;
+  /** What it has to send; undefined when somebody else removed it. */
+  read(): SpoolContents | undefined;
 }
 
-/** Of files of records. */
-export const EXTENSION = ".frames";
-/** What `check` wants to have room for: most records are shorter, in bytes. */
-const MIN_ROOM = 4096;
 /** A file is closed at this size, in bytes: it is read and sent as a whole. */
-const MAX_FILE_BYTES = 4 * 1024 * 1024;
+const FILE_BYTES = 4 * 1024 * 1024;
+/** A process that writes more records than this is worth the time to load what maps files. */
+const MAP_AFTER_RECORDS = 512;
+/** So many mapped files are kept to be used again. */
+const MAX_SPARE = 4;
+/** Room that is kept for how actions ended that have begun, each in bytes. */
+const OUTCOME_BYTES = 4096;
+/** How long the folder may go unwatched before it is looked at again, in milliseconds: a process can be frozen. */
+const UNWATCHED_MS = 5 * 60_000;
 
 /**
  * The records of one thread of one process on their way to the collector: frame files in a folder of its own. A record
- * is in the page cache when `append` returns, so that the process may die; a loss of power is outside (guarantee 6).
+ * is in the page cache when it is written, so that the process may die; for a loss of power it has to be durable.
  *
- * Folders of processes that died are moved into this one, with their owner, and sent as theirs.
+ * What begins is written before it runs, how it ended afterwards, as a record that is whole. Folders of processes that
+ * died are moved into this one, with their owner, and sent as theirs; what had no end there has the outcome `unknown`.
  */
-export class Spool {
-  readonly folder: string;
+export class Spool implements Sink {
   readonly #spoolDir: string;
   readonly #owner: Owner;
   readonly #maxBytes: number;
-  #writer: FrameWriter | undefined;
-  #number = 0;
-  /** In the open file. */
+  readonly #onRecord: () => void;
+  #folder: string;
+  #parked: Parked;
+  #epoch = 0;
+  #watchedAt = performance.now();
+  #writer: FrameWriter | MappedWriter | undefined;
+  #mapped = true;
+  readonly #spare: MappedWriter[] = [];
+  #fileNumber = 0;
+  #sequence = 1;
+  /** Numbers of what has begun and not ended. */
+  readonly #open = new Set<number>();
+  /** In the open file, without intents. */
   #records = 0;
   #closed: SpoolFile[] = [];
-  /** Bytes of closed files, the claimed ones included. */
+  /** Of closed files, the claimed ones included. */
   #closedBytes = 0;
 
   /**
-   * @param maxBytes how much may wait; `append` refuses more
+   * @param maxBytes how much may wait; what begins beyond it is refused
+   * @param onRecord hears that there is something to send
    * @throws InstrumentationError SPOOL if the directory cannot be used
    */
-  constructor(spoolDir: string, owner: Owner, maxBytes: number) {
+  constructor(spoolDir: string, owner: Owner, maxBytes: number, onRecord: () => void = () => {}) {
+    this.#onRecord = onRecord;
     this.#spoolDir = spoolDir;
     this.#owner = owner;
     this.#maxBytes = maxBytes;
     try {
       preparePrivateDirectory(spoolDir);
-      this.folder = createFolder(spoolDir, owner);
+      this.#folder = createFolder(spoolDir, owner);
+      this.#parked = new Parked(this.#folder);
     } catch (cause) {
       const message = cause instanceof Error ? cause.message : String(cause);
       throw new InstrumentationError(
@@ -63,61 +90,48 @@ export class Spool {
     }
   }
 
+  get folder(): string {
+    return this.#folder;
+  }
+
+  get nextSequence(): number {
+    return this.#sequence;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
   /** Bytes that wait, written and claimed. */
   get bytes(): number {
-    return this.#closedBytes + (this.#writer?.position ?? 0);
+    return this.#closedBytes + this.#parked.bytes + (this.#writer?.position ?? 0);
   }
 
-  /** Whether there is anything that was not sent. */
+  /** Whether there is no record that was not sent. Intents of actions under way may be there. */
   get isEmpty(): boolean {
-    return this.#writer === undefined && this.#closed.length === 0;
+    return this.#records === 0 && this.#closed.length === 0;
   }
 
-  /** Writes one record. @throws what the file system throws; an Error when the spool is full. */
-  append(record: Uint8Array): void {
-    const writer = this.#writable(record.length);
-    try {
-      writer.appendSync(record);
-      this.#records++;
-    } catch (error) {
-      // A file that failed once is left as it is; what it holds is sent.
-      this.rotate();
-      throw error;
-    }
-    if (writer.position >= MAX_FILE_BYTES) this.rotate();
+  begin(intent: Uint8Array, durable: boolean): void {
+    this.#checkRoom(intent.length);
+    this.#append(intent, FrameKind.Intent, durable);
+    this.#open.add(this.#sequence++);
   }
 
-  /** Throws what `append` would, as far as that can be known beforehand. */
-  check(): void {
-    this.#writable(MIN_ROOM);
+  end(sequence: number, outcome: Uint8Array, durable: boolean): void {
+    this.#append(outcome, FrameKind.Data, durable);
+    this.#open.delete(sequence);
   }
 
-  #writable(room: number): FrameWriter {
-    if (this.bytes + room > this.#maxBytes) throw new Error(`the spool is full (${this.#maxBytes} bytes)`);
-    return (this.#writer ??= ownWork(() => this.#create()));
+  write(record: Uint8Array, durable: boolean): void {
+    this.#checkRoom(record.length);
+    this.#append(record, FrameKind.Data, durable);
+    this.#sequence++;
   }
 
-  #create(): FrameWriter {
-    try {
-      return FrameWriter.createSync(join(this.folder, this.#nextName()));
-    } catch (error) {
-      if (property(error, "code") !== "ENOENT") throw error;
-      // Somebody cleaned up the temporary directory, or wants no records: what comes from now on is kept.
-      preparePrivateDirectory(this.#spoolDir);
-      createFolder(this.#spoolDir, this.#owner, basename(this.folder));
-      return FrameWriter.createSync(join(this.folder, this.#nextName()));
-    }
-  }
-
-  /** Closes the open file, so that it can be sent. */
+  /** Closes the open file if there are records in it, so that they can be sent. */
   rotate(): void {
-    const writer = this.#writer;
-    if (writer === undefined) return;
-    this.#writer = undefined;
-    this.#closed.push({ path: writer.path, owner: this.#owner, records: this.#records });
-    this.#records = 0;
-    this.#closedBytes += writer.position;
-    writer.closeSync();
+    if (this.#records > 0) this.#closeFile();
   }
 
   /** Closed files that were not sent, oldest first. */
@@ -126,8 +140,16 @@ export class Spool {
   }
 
   /** Forgets a file and removes it from disk, after its records were acknowledged. */
-  remove(file: SpoolFile): void {
+  remove(file: SpoolFile, contents: SpoolContents): void {
+    this.#keepOpen(file, contents);
     this.forget(file);
+    const mapped = file.own?.mapped;
+    if (mapped !== undefined && this.#spare.length < MAX_SPARE) {
+      mapped.empty();
+      this.#spare.push(mapped);
+      return;
+    }
+    mapped?.closeSync();
     fs.rmSync(file.path, { force: true });
   }
 
@@ -136,16 +158,14 @@ export class Spool {
     const at = this.#closed.indexOf(file);
     if (at === -1) return;
     this.#closed.splice(at, 1);
-    try {
-      this.#closedBytes = this.#closed.length === 0 ? 0 : this.#closedBytes - fs.statSync(file.path).size;
-    } catch {
-      // Removed by somebody else: the sum is corrected when the list is empty.
-    }
+    this.#closedBytes -= file.bytes;
   }
 
   /** Puts a file aside that no collector will take, for a person to look at. Returns its new path. */
-  quarantine(file: SpoolFile): string {
+  quarantine(file: SpoolFile, contents: SpoolContents): string {
+    this.#keepOpen(file, contents);
     this.forget(file);
+    file.own?.mapped?.closeSync();
     const aside = join(this.#spoolDir, `rejected-${this.#owner.pid}-${this.#nextName()}`);
     fs.renameSync(file.path, aside);
     return aside;
@@ -156,10 +176,10 @@ export class Spool {
     const before = this.#closed.length;
     for (const entry of fs.readdirSync(this.#spoolDir, { withFileTypes: true })) {
       const folder = join(this.#spoolDir, entry.name);
-      if (!entry.isDirectory() || entry.name.startsWith(".") || folder === this.folder) continue;
+      if (!entry.isDirectory() || entry.name.startsWith(".") || folder === this.#folder) continue;
       const owner = readOwner(folder);
       if (owner === undefined || mayBeAlive(owner, folder)) continue;
-      const claimed = join(this.folder, entry.name);
+      const claimed = join(this.#folder, entry.name);
       try {
         // Atomic: of two processes that see the same leftover one wins. Inside our folder it shares our fate.
         fs.renameSync(folder, claimed);
@@ -173,39 +193,159 @@ export class Spool {
 
   /** Tells processes that cannot see this one that it lives. */
   touch(): void {
-    touchOwner(this.folder);
+    this.#watchedAt = performance.now();
+    try {
+      touchOwner(this.#folder);
+    } catch (error) {
+      if (property(error, "code") !== "ENOENT") throw error;
+      this.#moveOut();
+    }
   }
 
   /** Gives back what was claimed and not sent: whoever looks next finds it where it was. */
   release(): void {
-    const folders = new Set(this.#closed.map((file) => relative(this.folder, file.path).split(sep, 1)[0] ?? ""));
+    const folders = new Set(this.#closed.map((file) => relative(this.#folder, file.path).split(sep, 1)[0] ?? ""));
     this.#closed = [];
     this.#closedBytes = 0;
-    for (const name of folders) fs.renameSync(join(this.folder, name), join(this.#spoolDir, name));
+    for (const name of folders) fs.renameSync(join(this.#folder, name), join(this.#spoolDir, name));
   }
 
-  /** Closes the open file, and removes the folder if nothing is left in it. */
+  /** Closes all files, and removes the folder if nothing is left in it. What is under way stays, without an end. */
   close(): void {
-    this.rotate();
-    if (this.isEmpty) fs.rmSync(this.folder, { recursive: true, force: true });
+    const nothing = this.isEmpty && this.#open.size === 0;
+    this.#closeFile();
+    for (const file of this.#closed) file.own?.mapped?.closeSync();
+    this.#closed = this.#closed.map((file) => (file.own?.mapped === undefined ? file : onDisk(file)));
+    this.#dropSpare();
+    this.#parked.close();
+    if (nothing) fs.rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  #keepOpen(file: SpoolFile, contents: SpoolContents): void {
+    if (file.own !== undefined) this.#parked.keep(contents, (sequence) => this.#open.has(sequence));
+  }
+
+  #dropSpare(): void {
+    for (const spare of this.#spare.splice(0)) {
+      spare.closeSync();
+      fs.rmSync(spare.path, { force: true });
+    }
+  }
+
+  /** What has begun may end, whatever else waits. */
+  #checkRoom(length: number): void {
+    const reserved = (this.#open.size + 1) * OUTCOME_BYTES;
+    if (this.bytes + length + reserved > this.#maxBytes) {
+      throw new Error(`the spool is full (OTEL_AUDIT_SPOOL_MAX_BYTES is ${this.#maxBytes})`);
+    }
+  }
+
+  #append(payload: Uint8Array, kind: number, durable: boolean): void {
+    if (performance.now() - this.#watchedAt > UNWATCHED_MS) ownWork(() => this.touch());
+    const writer = this.#writable(payload.length);
+    try {
+      writer.appendSync(payload, kind);
+      if (durable) writer.syncSync();
+    } catch (error) {
+      // A file that failed once is left as it is; what it holds is sent.
+      ownWork(() => this.#closeFile());
+      throw error;
+    }
+    if (kind === FrameKind.Data) {
+      this.#records++;
+      this.#onRecord();
+    }
+    if (writer instanceof FrameWriter && writer.position >= FILE_BYTES) ownWork(() => this.#closeFile());
+  }
+
+  #writable(length: number): FrameWriter | MappedWriter {
+    const writer = this.#writer;
+    if (writer instanceof MappedWriter && !writer.fits(length)) ownWork(() => this.#closeFile());
+    else if (writer instanceof FrameWriter && this.#mapped && this.#sequence > MAP_AFTER_RECORDS) {
+      ownWork(() => this.#closeFile());
+    } else if (writer !== undefined) return writer;
+    return (this.#writer = ownWork(() => this.#create(length)));
+  }
+
+  #create(length: number): FrameWriter | MappedWriter {
+    try {
+      const spare = this.#spare.at(-1)?.fits(length) === true ? this.#spare.pop() : undefined;
+      // Named now: files are inherited in the order of their names.
+      spare?.rename(join(this.#folder, this.#nextName()));
+      return spare ?? this.#createFile(length);
+    } catch (error) {
+      if (property(error, "code") !== "ENOENT") throw error;
+      this.#moveOut();
+      return this.#createFile(length);
+    }
+  }
+
+  #createFile(length: number): FrameWriter | MappedWriter {
+    if (this.#mapped && this.#sequence > MAP_AFTER_RECORDS) {
+      const mapped = MappedWriter.create(join(this.#folder, this.#nextName()), Math.max(FILE_BYTES, length * 2));
+      if (mapped !== undefined) return mapped;
+      this.#mapped = false;
+    }
+    return FrameWriter.createSync(join(this.#folder, this.#nextName()));
+  }
+
+  /**
+   * The folder is gone: cleaned up, removed by somebody who wants no records, or inherited by a process that took this
+   * one for dead. What comes from now on is kept in a new one.
+   */
+  #moveOut(): void {
+    this.#epoch++;
+    this.#open.clear();
+    this.#closeFile();
+    this.#dropSpare();
+    this.#parked.close();
+    preparePrivateDirectory(this.#spoolDir);
+    this.#folder = createFolder(this.#spoolDir, this.#owner);
+    this.#parked = new Parked(this.#folder);
+  }
+
+  #closeFile(): void {
+    const writer = this.#writer;
+    if (writer === undefined) return;
+    const file = this.#fileOf(writer);
+    this.#writer = undefined;
+    this.#records = 0;
+    this.#closed.push(file);
+    this.#closedBytes += file.bytes;
+  }
+
+  #fileOf(writer: FrameWriter | MappedWriter): SpoolFile {
+    const { path, position: bytes } = writer;
+    const rest = { path, owner: this.#owner, records: this.#records, bytes };
+    if (writer instanceof MappedWriter) {
+      return { ...rest, own: { mapped: writer }, read: () => readContents(writer.written) };
+    }
+    writer.closeSync();
+    return { ...rest, own: { mapped: undefined }, read: () => readIfThere(path) };
   }
 
   #collect(folder: string): void {
     const owner = readOwner(folder);
-    const entries = fs.readdirSync(folder, { withFileTypes: true }).toSorted((a, b) => (a.name < b.name ? -1 : 1));
-    for (const entry of entries) {
-      const path = join(folder, entry.name);
-      if (entry.isDirectory()) this.#collect(path);
-      else if (entry.name.endsWith(EXTENSION) && owner !== undefined) {
-        this.#closed.push({ path, owner, records: undefined });
-        this.#closedBytes += fs.statSync(path).size;
-      }
+    for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
+      if (entry.isDirectory()) this.#collect(join(folder, entry.name));
+    }
+    if (owner === undefined) return;
+    const leftover = new Leftover(folder, owner);
+    for (const path of leftover.paths) {
+      const bytes = fs.statSync(path).size;
+      this.#closed.push({ path, owner, records: undefined, bytes, own: undefined, read: () => leftover.read(path) });
+      this.#closedBytes += bytes;
     }
   }
 
   #nextName(): string {
-    return `${String(++this.#number).padStart(8, "0")}${EXTENSION}`;
+    return `${String(++this.#fileNumber).padStart(8, "0")}${EXTENSION}`;
   }
+}
+
+/** A file whose memory is gone. */
+function onDisk(file: SpoolFile): SpoolFile {
+  return { ...file, own: { mapped: undefined }, read: () => readIfThere(file.path) };
 }
 
 /**

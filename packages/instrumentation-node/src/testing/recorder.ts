@@ -5,6 +5,7 @@ import { connect } from "../audit.ts";
 import { Core } from "../core.ts";
 import { Defaults } from "../defaults.ts";
 import type { Driver } from "../driver.ts";
+import { SEQUENCE_BYTES } from "../record-encoder.ts";
 
 /** The audit of this process, with records kept in memory. */
 export interface Recorder {
@@ -22,6 +23,10 @@ export interface Recorder {
 /** Installs drivers in this process and runs the real core over them. `policy` is the text of a policy in YAML. */
 export async function record(drivers: readonly Driver[], policy?: string): Promise<Recorder> {
   const spans: SpanData[] = [];
+  const keep = (record: Uint8Array): void => {
+    const decoded = decodeTraces(frameSpans({}, { name: "test" }, [record.subarray(SEQUENCE_BYTES)]));
+    spans.push(...decoded.resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap((scope) => scope.spans)));
+  };
   const evaluator = policy === undefined ? NO_POLICY : Policy.parse(policy);
   const core = new Core({
     policy: evaluator,
@@ -29,11 +34,11 @@ export async function record(drivers: readonly Driver[], policy?: string): Promi
     unattributed: "record",
     defaults: new Defaults([]),
     sink: {
-      check: () => {},
-      append: (span) => {
-        const decoded = decodeTraces(frameSpans({}, { name: "test" }, [span]));
-        spans.push(...decoded.resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap((scope) => scope.spans)));
-      },
+      epoch: 0,
+      nextSequence: 1,
+      begin: () => {},
+      end: (_, outcome) => keep(outcome),
+      write: keep,
     },
     onTrouble: (message) => {
       throw new Error(message);

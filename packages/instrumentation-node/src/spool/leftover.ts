@@ -1,0 +1,59 @@
+import * as fs from "node:fs";
+import { join } from "node:path";
+
+import { property } from "../unknown.ts";
+import { type Numbered, readContents, type SpoolContents } from "./contents.ts";
+import type { Owner } from "./owner.ts";
+
+/** Of files of records. */
+export const EXTENSION = ".frames";
+
+/** The folder of a process that died. */
+export class Leftover {
+  readonly owner: Owner;
+  /** Oldest first. */
+  readonly paths: readonly string[];
+  #ended: Set<number> | undefined;
+
+  constructor(folder: string, owner: Owner) {
+    this.owner = owner;
+    this.paths = fs
+      .readdirSync(folder)
+      .filter((name) => name.endsWith(EXTENSION))
+      .toSorted()
+      .map((name) => join(folder, name));
+  }
+
+  /**
+   * What one of its files has to send: its records, and what began and never ended in any file. Undefined when somebody
+   * removed it.
+   */
+  read(path: string): SpoolContents | undefined {
+    const contents = readIfThere(path);
+    if (contents === undefined) return undefined;
+    const ended = (this.#ended ??= this.#allEnded());
+    const orphans: Numbered[] = [];
+    for (const intent of contents.intents) {
+      if (ended.has(intent.sequence)) continue;
+      // The same intent may stand in two files.
+      ended.add(intent.sequence);
+      orphans.push(intent);
+    }
+    return { ...contents, records: [...contents.records, ...orphans] };
+  }
+
+  #allEnded(): Set<number> {
+    return new Set(this.paths.flatMap((path) => readIfThere(path)?.ended ?? []));
+  }
+}
+
+/** Undefined for a file that is not there. */
+export function readIfThere(path: string): SpoolContents | undefined {
+  try {
+    return readContents(fs.readFileSync(path));
+  } catch (error) {
+    const code = property(error, "code");
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    throw error;
+  }
+}
