@@ -17,7 +17,7 @@ interface Watched {
   /** `id` for a policy that is in force now, `! message` for one that cannot be used. */
   readonly changes: string[];
   /** Two looks: what a change takes. */
-  look(): void;
+  readonly look: () => void;
 }
 
 function watched(text: string | undefined, mode?: PolicyMode): Watched {

@@ -25,19 +25,19 @@ function reviews(approver: NamedApprover | undefined, timeoutMs = 60_000): Revie
 
 const named = (ask: NamedApprover["ask"]): NamedApprover => ({ name: "function", ask });
 
-describe("a function", () => {
-  const ask = (answer: () => unknown): Promise<unknown> => {
-    const approver = named(async () => answer());
-    return reviews(approver).ask(approver, REQUEST);
-  };
+function askFunction(answer: () => unknown): Promise<unknown> {
+  const approver = named(async () => answer());
+  return reviews(approver).ask(approver, REQUEST);
+}
 
+describe("a function", () => {
   it("decides", async () => {
-    expect(await ask(() => ({ decision: "allow", by: "user:alice", reason: "ticket 1" }))).toEqual({
+    expect(await askFunction(() => ({ decision: "allow", by: "user:alice", reason: "ticket 1" }))).toEqual({
       decision: "approved",
       by: "user:alice",
       reason: "ticket 1",
     });
-    expect(await ask(() => ({ decision: "deny", by: "user:bob" }))).toEqual({
+    expect(await askFunction(() => ({ decision: "deny", by: "user:bob" }))).toEqual({
       decision: "rejected",
       by: "user:bob",
       reason: undefined,
@@ -73,7 +73,7 @@ describe("a function", () => {
       }),
     ],
   ])("%s is a refusal by nobody", async (_name, answer) => {
-    const result = await ask(answer);
+    const result = await askFunction(answer);
     expect(result).toMatchObject({ decision: "rejected", by: undefined });
     expect(result).toHaveProperty("reason", expect.stringContaining("the approver failed"));
   });

@@ -69,7 +69,7 @@ export class Reviews {
 async function decide(approver: NamedApprover, request: ReviewRequest, signal: AbortSignal): Promise<ReviewResult> {
   try {
     // Not on the stack of the action that waits.
-    await undefined;
+    await Promise.resolve();
     const { decision, by, reason } = readAnswer(await approver.ask(request, signal));
     return { decision: decision === "allow" ? "approved" : "rejected", by, reason };
   } catch (error) {
