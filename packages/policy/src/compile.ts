@@ -118,6 +118,7 @@ class Compiler {
         decision,
         isEnforced: (shape.mode ?? mode) === "enforce",
         reason: shape.reason ?? describeRule(shape.id, decision, shape[decision] ?? {}),
+        isDurable: shape.durable === true,
         match: this.#match(shape[decision] ?? {}, [...path, decision]),
         index,
       });
@@ -242,7 +243,7 @@ class Compiler {
 type Item = readonly [text: string, path: Path];
 
 function itemsOf(shape: TermShape, path: Path): { isNegated: boolean; items: Item[] } {
-  if (typeof shape === "string" || Array.isArray(shape)) {
+  if (typeof shape === "string" || !("not" in shape)) {
     return { isNegated: false, items: listOf(shape, path) };
   }
   return { isNegated: true, items: listOf(shape.not, [...path, "not"]) };

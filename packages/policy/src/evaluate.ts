@@ -16,7 +16,7 @@ export class Evaluator {
     this.#policy = policy;
     this.#facts = new Facts(policy.resources);
     const ruled = (decision: AuditPolicyDecision, isEnforced: boolean): CompiledRule[] =>
-      policy.rules.filter((rule) => rule.decision === decision && rule.isEnforced === isEnforced).toSorted(byId);
+      policy.rules.filter((rule) => rule.decision === decision && rule.isEnforced === isEnforced).toSorted(byTurn);
     this.#stops = [ruled("deny", true), ruled("review", true)];
     this.#trials = [ruled("deny", false), ruled("review", false)];
     this.#enforcedAllows = ruled("allow", true);
@@ -28,7 +28,7 @@ export class Evaluator {
     this.#facts.read(action);
     const stop = this.#firstOf(this.#stops, action);
     if (stop !== undefined) {
-      return this.#verdict(stop.decision, true, stop.id, stop.reason);
+      return this.#verdict(stop.decision, true, stop.id, stop.reason, true);
     }
     const { defaultDecision, mode } = this.#policy;
     const isEnforced = mode === "enforce";
@@ -40,15 +40,22 @@ export class Evaluator {
     const other = this.#firstOf(this.#trials, action) ?? enforcedAllow ?? this.#first(this.#observedAllows, action);
     return other === undefined
       ? this.#default(isEnforced)
-      : this.#verdict(other.decision, other.isEnforced, other.id, other.reason);
+      : this.#verdict(other.decision, other.isEnforced, other.id, other.reason, other.isDurable);
   }
 
   #default(isEnforced: boolean): Verdict {
     const { defaultDecision } = this.#policy;
-    return this.#verdict(defaultDecision, isEnforced, "default", `no rule matched, the default is ${defaultDecision}`);
+    const reason = `no rule matched, the default is ${defaultDecision}`;
+    return this.#verdict(defaultDecision, isEnforced, "default", reason, false);
   }
 
-  #verdict(decision: AuditPolicyDecision, isEnforced: boolean, ruleId: string, reason: string): Verdict {
+  #verdict(
+    decision: AuditPolicyDecision,
+    isEnforced: boolean,
+    ruleId: string,
+    reason: string,
+    isDurable: boolean,
+  ): Verdict {
     return {
       decision,
       enforcement: isEnforced ? "enforced" : "observed",
@@ -58,6 +65,7 @@ export class Evaluator {
       reason,
       targetName: this.#facts.targetName,
       action: this.#facts.action,
+      durable: isDurable || decision !== "allow",
     };
   }
 
@@ -104,8 +112,9 @@ export class Evaluator {
   }
 }
 
-function byId(a: CompiledRule, b: CompiledRule): number {
-  return a.id < b.id ? -1 : 1;
+/** What is marked durable is durable, whatever else matches. */
+export function byTurn(a: CompiledRule, b: CompiledRule): number {
+  return a.isDurable === b.isDurable ? (a.id < b.id ? -1 : 1) : a.isDurable ? -1 : 1;
 }
 
 function matchesName(term: NameTerm, value: string | undefined): boolean {

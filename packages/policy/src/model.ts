@@ -43,6 +43,8 @@ export interface CompiledRule {
   /** Its own mode, else the document's. */
   readonly isEnforced: boolean;
   readonly reason: string;
+  /** Marked so: the records that it decides have to survive a loss of power. */
+  readonly isDurable: boolean;
   readonly match: Match;
   /** Row in the document. */
   readonly index: number;

@@ -57,6 +57,11 @@ describe("faults", () => {
       'p.yaml:4:26: rules[0].deny.xyzzy: unknown key "xyzzy"; known are agent, actor_type, actor_chain, on_behalf_of, workflow, tool, event, action, resource',
     ],
     [
+      "policy: p\nmode: observe\ndefault: allow\nrules: [{ id: r, durable: yes, allow: {} }]",
+      "INVALID_VALUE",
+      'p.yaml:4:27: rules[0].durable: has to be true or false, got "yes"',
+    ],
+    [
       `${HEAD}rules: [{ id: a, deny: { event: { nto: b } } }]\n`,
       "INVALID_VALUE",
       "p.yaml:4:33: rules[0].deny.event.not: has to be a text or a list of texts, got nothing",

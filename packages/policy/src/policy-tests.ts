@@ -1,6 +1,6 @@
 import type { AuditTargetType } from "@otel-audit/semantic-conventions";
 import { Policy } from "./policy.ts";
-import { testsShape, type CaseShape } from "./schema.ts";
+import { type CaseShape, TESTS } from "./schema.ts";
 import { checkShape } from "./shape.ts";
 import { Source, type Path } from "./source.ts";
 import { suggest } from "./suggest.ts";
@@ -45,7 +45,7 @@ export interface PolicyTestResult {
 /** Runs the cases of a YAML file against a policy; see the README for the format. Throws `PolicyError`. */
 export function runPolicyTests(text: string, options: PolicyTestOptions = {}): PolicyTestResult {
   const source = new Source(text, options.file ?? "policy-tests.yaml");
-  const shape = checkShape(source, testsShape());
+  const shape = checkShape(source, TESTS);
   source.throwIfFaulty();
   if (shape === undefined) {
     throw new TypeError("a document without a shape was not reported");

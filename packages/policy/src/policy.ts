@@ -4,7 +4,7 @@ import { builtinName } from "./builtin.ts";
 import { compilePolicy } from "./compile.ts";
 import { Evaluator } from "./evaluate.ts";
 import type { CompiledPolicy } from "./model.ts";
-import { policyShape } from "./schema.ts";
+import { POLICY } from "./schema.ts";
 import { checkShape } from "./shape.ts";
 import { Source } from "./source.ts";
 import { readTarget } from "./target.ts";
@@ -49,7 +49,7 @@ export class Policy implements PolicyEvaluator {
   /** Compiles a document of at most 64 KiB. Throws `PolicyError`. */
   static parse(text: string, options: PolicyOptions = {}): Policy {
     const source = new Source(text, options.file ?? "policy.yaml");
-    const shape = checkShape(source, policyShape());
+    const shape = checkShape(source, POLICY);
     source.throwIfFaulty();
     if (shape === undefined) {
       throw new TypeError("a document without a shape was not reported");
@@ -72,6 +72,7 @@ export class Policy implements PolicyEvaluator {
         ruleId: "policy_error",
         reason: reasonOf(error),
         action: actionOf(action),
+        durable: true,
       };
     }
   }
@@ -92,6 +93,7 @@ export const NO_POLICY: PolicyEvaluator = Object.freeze({
       reason: "there is no policy",
       targetName: nameOf(action),
       action: actionOf(action),
+      durable: false,
     };
   },
 });

@@ -1,120 +1,175 @@
-import { AUDIT_ACTIONS_BY_DANGER, AUDIT_TARGET_TYPE_VALUES } from "@otel-audit/semantic-conventions";
-import type { z as Zod } from "zod";
-import { zodLibrary } from "./lazy.ts";
+import {
+  AUDIT_ACTIONS_BY_DANGER,
+  AUDIT_TARGET_TYPE_VALUES,
+  type AuditAction,
+  type AuditActorType,
+  type AuditPolicyDecision,
+  type AuditPolicyEnforcement,
+  type AuditTargetType,
+} from "@otel-audit/semantic-conventions";
 import { ACTOR_TYPES } from "./model.ts";
+import { either, flag, listOf, mapOf, mapping, oneOf, optional, text } from "./shape.ts";
+import type { PolicyMode } from "./types.ts";
 
 // The shape of the documents only: what the words in them mean is checked where they are compiled.
 
 /** What a policy is made of. */
-function definePolicy(z: typeof Zod) {
-  const ACTIONS = z.enum(AUDIT_ACTIONS_BY_DANGER);
-
-  const texts = z.array(z.string()).min(1, "the list must not be empty");
-  const negated = z.strictObject({
-    not: z.union([z.string(), texts], { error: "has to be a text or a list of texts" }),
-  });
-  const term = z.union([z.string(), texts, negated], { error: "has to be a text, a list of texts, or { not: … }" });
-
-  const matchShape = z.strictObject({
-    agent: term.optional(),
-    actor_type: term.optional(),
-    actor_chain: term.optional(),
-    on_behalf_of: term.optional(),
-    workflow: term.optional(),
-    tool: term.optional(),
-    event: term.optional(),
-    action: term.optional(),
-    resource: term.optional(),
-  });
-
-  const reason = z.string().min(1, "must not be empty").max(500, "has more than 500 characters");
-
-  const ruleShape = z.strictObject({
-    id: z.string(),
-    mode: z.enum(["observe", "enforce"]).optional(),
-    reason: reason.optional(),
-    allow: matchShape.optional(),
-    deny: matchShape.optional(),
-    review: matchShape.optional(),
-  });
-
-  const patterns = z.union([z.string(), texts], { error: "has to be a pattern or a list of patterns" });
-
-  const resourceShape = z.strictObject({
-    http: patterns.optional(),
-    db: patterns.optional(),
-    file: patterns.optional(),
-    tool: patterns.optional(),
-    process: patterns.optional(),
-    socket: patterns.optional(),
-    action: ACTIONS.optional(),
-  });
-
-  return z.strictObject({
-    policy: z.string(),
-    mode: z.enum(["observe", "enforce"]),
-    default: z.enum(["allow", "deny", "review"]),
-    resources: z.record(z.string(), resourceShape).optional(),
-    rules: z.array(ruleShape).optional(),
-  });
+export interface PolicyShape {
+  readonly policy: string;
+  readonly mode: PolicyMode;
+  readonly default: AuditPolicyDecision;
+  readonly resources?: Readonly<Record<string, ResourceShape>> | undefined;
+  readonly rules?: readonly RuleShape[] | undefined;
 }
+
+export interface RuleShape {
+  readonly id: string;
+  readonly mode?: PolicyMode | undefined;
+  readonly reason?: string | undefined;
+  readonly durable?: boolean | undefined;
+  readonly allow?: MatchShape | undefined;
+  readonly deny?: MatchShape | undefined;
+  readonly review?: MatchShape | undefined;
+}
+
+export interface MatchShape {
+  readonly agent?: TermShape | undefined;
+  readonly actor_type?: TermShape | undefined;
+  readonly actor_chain?: TermShape | undefined;
+  readonly on_behalf_of?: TermShape | undefined;
+  readonly workflow?: TermShape | undefined;
+  readonly tool?: TermShape | undefined;
+  readonly event?: TermShape | undefined;
+  readonly action?: TermShape | undefined;
+  readonly resource?: TermShape | undefined;
+}
+
+export type Texts = string | readonly string[];
+export type TermShape = Texts | { readonly not: Texts };
+
+export interface ResourceShape {
+  readonly http?: Texts | undefined;
+  readonly db?: Texts | undefined;
+  readonly file?: Texts | undefined;
+  readonly tool?: Texts | undefined;
+  readonly process?: Texts | undefined;
+  readonly socket?: Texts | undefined;
+  readonly action?: AuditAction | undefined;
+}
+
+const MODE = oneOf(["observe", "enforce"] satisfies PolicyMode[]);
+const DECISION = oneOf(["allow", "deny", "review"] satisfies AuditPolicyDecision[]);
+const ACTION = oneOf(AUDIT_ACTIONS_BY_DANGER);
+const TEXTS = listOf(text(), "the list must not be empty");
+
+const NEGATED = mapping<{ readonly not: Texts }>({
+  not: either("has to be a text or a list of texts", text(), TEXTS),
+});
+const TERM = optional(either("has to be a text, a list of texts, or { not: … }", text(), TEXTS, NEGATED));
+const PATTERNS = optional(either("has to be a pattern or a list of patterns", text(), TEXTS));
+
+const MATCH = mapping<MatchShape>({
+  agent: TERM,
+  actor_type: TERM,
+  actor_chain: TERM,
+  on_behalf_of: TERM,
+  workflow: TERM,
+  tool: TERM,
+  event: TERM,
+  action: TERM,
+  resource: TERM,
+});
+
+const RULE = mapping<RuleShape>({
+  id: text(),
+  mode: optional(MODE),
+  reason: optional(text(500)),
+  durable: optional(flag()),
+  allow: optional(MATCH),
+  deny: optional(MATCH),
+  review: optional(MATCH),
+});
+
+const RESOURCE = mapping<ResourceShape>({
+  http: PATTERNS,
+  db: PATTERNS,
+  file: PATTERNS,
+  tool: PATTERNS,
+  process: PATTERNS,
+  socket: PATTERNS,
+  action: optional(ACTION),
+});
+
+export const POLICY = mapping<PolicyShape>({
+  policy: text(),
+  mode: MODE,
+  default: DECISION,
+  resources: optional(mapOf(RESOURCE)),
+  rules: optional(listOf(RULE)),
+});
 
 /** What a file of test cases is made of. */
-function defineTests(z: typeof Zod) {
-  const targetShape = z.union(
-    [
-      z.string(),
-      z.strictObject({
-        type: z.enum(AUDIT_TARGET_TYPE_VALUES).optional(),
-        id: z.string(),
-        access: z.enum(["read", "write"]).optional(),
-      }),
-    ],
-    { error: "has to be a target's id, or { type, id, access }" },
-  );
-
-  const caseShape = z.strictObject({
-    name: z.string(),
-    agent: z.string().optional(),
-    actor_type: z.enum(ACTOR_TYPES).optional(),
-    actor_chain: z.array(z.string()).optional(),
-    on_behalf_of: z.string().optional(),
-    workflow: z.string().optional(),
-    tool: z.string().optional(),
-    event: z.string(),
-    action: z.enum(AUDIT_ACTIONS_BY_DANGER),
-    target: targetShape.optional(),
-    targets: z.array(targetShape).optional(),
-    expect: z.enum(["allow", "deny", "review"]),
-    rule: z.string().optional(),
-    enforcement: z.enum(["enforced", "observed"]).optional(),
-    resource: z.string().optional(),
-  });
-
-  return z.strictObject({
-    policy: z.string().optional(),
-    mode: z.enum(["observe", "enforce"]).optional(),
-    cases: z.array(caseShape).min(1, "has no case"),
-  });
+export interface TestsShape {
+  readonly policy?: string | undefined;
+  readonly mode?: PolicyMode | undefined;
+  readonly cases: readonly CaseShape[];
 }
 
-let policy: ReturnType<typeof definePolicy> | undefined;
-let tests: ReturnType<typeof defineTests> | undefined;
-
-/** Made by the first call, which loads zod. */
-export function policyShape(): ReturnType<typeof definePolicy> {
-  return (policy ??= definePolicy(zodLibrary().z));
+export interface CaseShape {
+  readonly name: string;
+  readonly agent?: string | undefined;
+  readonly actor_type?: AuditActorType | undefined;
+  readonly actor_chain?: readonly string[] | undefined;
+  readonly on_behalf_of?: string | undefined;
+  readonly workflow?: string | undefined;
+  readonly tool?: string | undefined;
+  readonly event: string;
+  readonly action: AuditAction;
+  readonly target?: TargetShape | undefined;
+  readonly targets?: readonly TargetShape[] | undefined;
+  readonly expect: AuditPolicyDecision;
+  readonly rule?: string | undefined;
+  readonly enforcement?: AuditPolicyEnforcement | undefined;
+  readonly resource?: string | undefined;
 }
 
-/** Made by the first call, which loads zod. */
-export function testsShape(): ReturnType<typeof defineTests> {
-  return (tests ??= defineTests(zodLibrary().z));
+interface TargetObject {
+  readonly type?: AuditTargetType | undefined;
+  readonly id: string;
+  readonly access?: "read" | "write" | undefined;
 }
+export type TargetShape = string | TargetObject;
 
-export type PolicyShape = Zod.infer<ReturnType<typeof definePolicy>>;
-export type RuleShape = NonNullable<PolicyShape["rules"]>[number];
-export type MatchShape = NonNullable<RuleShape["allow"]>;
-export type TermShape = NonNullable<MatchShape["agent"]>;
-export type ResourceShape = NonNullable<PolicyShape["resources"]>[string];
-export type TestsShape = Zod.infer<ReturnType<typeof defineTests>>;
-export type CaseShape = TestsShape["cases"][number];
+const TARGET = either(
+  "has to be a target's id, or { type, id, access }",
+  text(),
+  mapping<TargetObject>({
+    type: optional(oneOf(AUDIT_TARGET_TYPE_VALUES)),
+    id: text(),
+    access: optional(oneOf(["read", "write"])),
+  }),
+);
+
+const CASE = mapping<CaseShape>({
+  name: text(),
+  agent: optional(text()),
+  actor_type: optional(oneOf(ACTOR_TYPES)),
+  actor_chain: optional(listOf(text())),
+  on_behalf_of: optional(text()),
+  workflow: optional(text()),
+  tool: optional(text()),
+  event: text(),
+  action: ACTION,
+  target: optional(TARGET),
+  targets: optional(listOf(TARGET)),
+  expect: DECISION,
+  rule: optional(text()),
+  enforcement: optional(oneOf(["enforced", "observed"])),
+  resource: optional(text()),
+});
+
+export const TESTS = mapping<TestsShape>({
+  policy: optional(text()),
+  mode: optional(MODE),
+  cases: listOf(CASE, "has no case"),
+});

@@ -107,6 +107,7 @@ describe("the design's example", () => {
       reason: "rule lookup allows agent support-*, action READ, resource customers or kb or llm",
       targetName: "customers",
       action: "READ",
+      durable: false,
     });
     // sha256sum's answer to "policy: p\nmode: observe\ndefault: deny\n"
     expect(Policy.parse("policy: p\nmode: observe\ndefault: deny\n").version).toBe(
@@ -280,6 +281,26 @@ describe("precedence and modes", () => {
   });
 });
 
+const durable = (rules: string): unknown => withRules(rules).evaluate(act("READ", [file("/srv/kb/a")])).durable;
+
+describe("durable", () => {
+  it("is what a rule marks so, whatever else allows the action", () => {
+    const plain = "  - { id: a, allow: { resource: kb } }";
+    expect(durable(plain)).toBe(false);
+    expect(durable(`${plain}\n  - { id: b, durable: true, allow: { resource: kb } }`)).toBe(true);
+    expect(durable(`${plain}\n  - { id: b, durable: false, allow: { resource: kb } }`)).toBe(false);
+    expect(durable(`${plain}\n  - { id: b, durable: true, allow: { resource: work } }`)).toBe(false);
+  });
+
+  it("is every deny and review, also one that is only observed", () => {
+    expect(durable("  - { id: a, deny: { resource: kb } }")).toBe(true);
+    expect(durable("  - { id: a, review: { resource: kb } }")).toBe(true);
+    expect(durable("  - { id: a, mode: enforce, deny: { resource: kb } }")).toBe(true);
+    expect(durable("  - { id: a, allow: { resource: work } }")).toBe(true);
+    expect(Policy.parse("policy: p\nmode: observe\ndefault: allow\n").evaluate(act("READ", [])).durable).toBe(false);
+  });
+});
+
 describe("a resource's action", () => {
   const policy = Policy.parse(`policy: p
 mode: observe
@@ -405,6 +426,7 @@ rules:
       reason: "there is no policy",
       targetName: undefined,
       action: "READ",
+      durable: false,
     });
   });
 });

@@ -66,6 +66,11 @@ export class Source {
     return 0;
   }
 
+  /** Whether anything was reported. */
+  get isFaulty(): boolean {
+    return this.#issues.length > 0;
+  }
+
   /** Throws what was reported, in the order of the source. */
   throwIfFaulty(): void {
     const sorted = this.#issues.toSorted((a, b) => a.line - b.line || a.column - b.column);

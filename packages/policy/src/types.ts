@@ -49,6 +49,8 @@ export interface Verdict {
   readonly targetName?: string | undefined;
   /** The action after a resource's `action:`. */
   readonly action: AuditAction;
+  /** The record has to be on the disk, not only in the system's cache: every deny and review, and what a rule marks so. */
+  readonly durable?: boolean | undefined;
 }
 
 /** What judges actions: a {@link Policy}, or {@link NO_POLICY}. */

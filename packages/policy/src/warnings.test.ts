@@ -104,6 +104,12 @@ describe("warnings", () => {
       "  - { id: a, review: { actor_chain: x } }\n  - { id: b, deny: { actor_chain: { not: y } } }",
       [],
     ],
+    ["a deny is durable", "  - { id: a, durable: true, deny: { agent: x } }", ["REDUNDANT rules[1].durable"]],
+    [
+      "a durable allow is not hidden by its twin",
+      "  - { id: a, allow: { agent: x } }\n  - { id: b, durable: true, allow: { agent: x } }",
+      ["NEVER_DECIDES rules[1]"],
+    ],
     ["nothing wrong", "  - { id: a, review: { agent: x } }\n  - { id: b, deny: { agent: 'x*', resource: kb } }", []],
   ])("%s", (_, rules, expected) => {
     expect(warningsOf(rules)).toEqual(expected);

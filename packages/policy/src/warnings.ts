@@ -1,6 +1,7 @@
 import { AUDIT_EVENT_NAMES } from "@otel-audit/semantic-conventions";
 import { BUILTIN_NAMES } from "./builtin.ts";
 import { covers, coversPattern, matchesNever, NAME_FIELDS } from "./covers.ts";
+import { byTurn } from "./evaluate.ts";
 import type { CompiledPolicy, CompiledRule, NameTerm } from "./model.ts";
 import type { Path, Source } from "./source.ts";
 import { formatPath } from "./source.ts";
@@ -58,6 +59,10 @@ const FIELD_KEYS = {
 
 function checkFields(rule: CompiledRule, warn: Warn): void {
   const path = pathOf(rule);
+  if (rule.isDurable && rule.decision !== "allow") {
+    const message = `rule "${rule.id}" is durable without saying so: every ${rule.decision} is`;
+    warn("REDUNDANT", ["rules", rule.index, "durable"], message);
+  }
   if (rule.match.actions === 0) {
     warn("NEVER_MATCHES", [...path, "action"], `rule "${rule.id}" can never match: it excludes every action`);
   }
@@ -164,7 +169,7 @@ function rank(rule: CompiledRule): number {
 }
 
 function isFirst(other: CompiledRule, rule: CompiledRule): boolean {
-  return rank(other) < rank(rule) || other.id < rule.id;
+  return rank(other) < rank(rule) || byTurn(other, rule) < 0;
 }
 
 function checkResources(policy: CompiledPolicy, warn: Warn): void {
