@@ -1,8 +1,8 @@
 import type { Driver } from "../driver.ts";
 import { fsDriver } from "./fs/driver.ts";
-import { httpDriver } from "./http.ts";
+import { httpDriver } from "./http/driver.ts";
 import { pgDriver } from "./pg.ts";
-import { undiciDriver } from "./undici.ts";
+import { undiciDriver } from "./undici/driver.ts";
 
 /** Every driver, in the order of the start line. */
 export const drivers: readonly Driver[] = [fsDriver, httpDriver, undiciDriver, pgDriver];

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { canonicalHost, canonicalPath, httpAction, type HttpDestination } from "./http-target.ts";
+import { canonicalHost, canonicalPath, httpAction, type HttpDestination } from "./target.ts";
 
 const PLAIN: HttpDestination = { method: "GET", scheme: "https", host: "pay.internal", port: undefined, path: "/" };
 

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 
 import {
+  ATTR_AUDIT_HTTP_HOST,
   ATTR_HTTP_REQUEST_METHOD,
   ATTR_NETWORK_TRANSPORT,
   ATTR_SERVER_ADDRESS,
@@ -11,8 +12,8 @@ import {
   EVENT_HTTP_REQUEST,
 } from "@otel-audit/semantic-conventions";
 
-import type { ObservedAction, Target } from "../audit.ts";
-import { isFunction, property } from "../unknown.ts";
+import type { ObservedAction, Target } from "../../audit.ts";
+import { isFunction, property } from "../../unknown.ts";
 
 /** Where a request goes and what it asks for, as the client library was told. */
 export interface HttpDestination {
@@ -27,6 +28,10 @@ export interface HttpDestination {
   readonly path: string;
   /** Path of the unix socket that is used instead of host and port. */
   readonly socketPath?: string | undefined;
+  /** The proxy that it is sent through (`http://host:port`), where the path does not show that. */
+  readonly proxy?: string | undefined;
+  /** The Host header. */
+  readonly hostHeader?: string | undefined;
 }
 
 /** RFC 9110 9.3, RFC 5789, RFC 4918 9, RFC 9110 (QUERY draft); what is not here may do anything and is a WRITE. */
@@ -60,8 +65,8 @@ const DEFAULT_PORTS = { http: 80, https: 443 } as const;
  */
 export function httpAction(destination: HttpDestination): ObservedAction {
   const method = destination.method.toUpperCase();
-  const server = origin(destination);
-  const ids = requestIds(method, destination.path, server);
+  const server = originOf(destination.scheme, destination.host, destination.port);
+  const ids = requestIds(method, destination.path, server, destination.proxy);
   const { socketPath } = destination;
   const targets = ids.map((id): Target => ({ type: "http.endpoint", id }));
   const attributes: Record<string, string | number> = {
@@ -72,6 +77,9 @@ export function httpAction(destination: HttpDestination): ObservedAction {
   };
   if (server.port !== undefined && socketPath === undefined) attributes[ATTR_SERVER_PORT] = server.port;
   if (socketPath !== undefined) attributes[ATTR_NETWORK_TRANSPORT] = "unix";
+  // A proxy is sent the host of what it is asked for.
+  const named = ids.length > 1 ? undefined : otherHost(destination.hostHeader, server);
+  if (named !== undefined) attributes[ATTR_AUDIT_HTTP_HOST] = named;
   return {
     event: EVENT_HTTP_REQUEST,
     name: method,
@@ -81,26 +89,56 @@ export function httpAction(destination: HttpDestination): ObservedAction {
   };
 }
 
-interface Origin {
+/** The server of a request in its one form. */
+export interface Origin {
   /** `https://host:8443`, without a path. */
   readonly id: string;
+  /** `host:8443`. */
+  readonly authority: string;
   readonly address: string;
   /** Only when it is not the default. */
   readonly port: number | undefined;
 }
 
-function origin({ scheme, host, port }: HttpDestination): Origin {
+const MAX_ORIGINS = 1000;
+const origins = new Map<string, Origin>();
+
+/** The server that a client library was told; remembered, because an agent talks to few. */
+export function originOf(scheme: "http" | "https", host: string, port: number | string | undefined): Origin {
+  const key = `${scheme} ${port ?? ""} ${host}`;
+  const known = origins.get(key);
+  if (known !== undefined) return known;
   const name = canonicalHost(host);
   const number = port === undefined || port === "" ? undefined : Number(port);
   const telling = number === undefined || number === DEFAULT_PORTS[scheme] ? undefined : number;
-  return {
-    id: `${scheme}://${name}${telling === undefined ? "" : `:${telling}`}`,
+  const authority = telling === undefined ? name : `${name}:${telling}`;
+  const origin = {
+    id: `${scheme}://${authority}`,
+    authority,
     address: name.startsWith("[") ? name.slice(1, -1) : name,
     port: telling === undefined || Number.isNaN(telling) ? undefined : telling,
   };
+  if (origins.size >= MAX_ORIGINS) origins.clear();
+  if (key.length <= MAX_HOST) origins.set(key, origin);
+  return origin;
 }
 
-function requestIds(method: string, path: string, server: Origin): [string, ...string[]] {
+/** What a Host header names, when that is another host than the connection goes to. */
+export function otherHost(header: string | undefined, server: Origin): string | undefined {
+  if (header === undefined || header === server.authority) return undefined;
+  const url = /[/?#@\\]/.test(header) ? undefined : parse(`${server.id.slice(0, server.id.indexOf(":"))}://${header}`);
+  const named = url === undefined ? encodeComponent(header.slice(0, MAX_HOST)) : canonicalAuthority(url);
+  return named === server.authority ? undefined : named;
+}
+
+type Ids = readonly [string, ...string[]];
+
+function requestIds(method: string, path: string, server: Origin, proxy: string | undefined): Ids {
+  const ids = addressed(method, path, server);
+  return proxy === undefined || ids.includes(proxy) ? ids : [...ids, proxy];
+}
+
+function addressed(method: string, path: string, server: Origin): Ids {
   if (method === "CONNECT") {
     const tunnel = parse(`${path.endsWith(":80") ? "http" : "https"}://${path}`);
     return tunnel === undefined
@@ -144,6 +182,7 @@ export function canonicalPath(requestTarget: string): string {
 }
 
 const MAX_HOSTS = 1000;
+const MAX_HOST = 300;
 const hosts = new Map<string, string>();
 
 /**
@@ -155,7 +194,7 @@ export function canonicalHost(host: string): string {
   if (known !== undefined) return known;
   const canonical = parseHost(host);
   if (hosts.size >= MAX_HOSTS) hosts.clear();
-  if (host.length <= 255) hosts.set(host, canonical);
+  if (host.length <= MAX_HOST) hosts.set(host, canonical);
   return canonical;
 }
 

@@ -5,12 +5,12 @@ import { Writable } from "node:stream";
 import type * as Undici from "undici";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 
-import { type HttpApi, startHttpApi } from "../../../../test/support/index.ts";
-import { withAgent } from "../identity.ts";
-import { type Recorder, record } from "../testing/recorder.ts";
-import { httpDriver } from "./http.ts";
-import { property } from "../unknown.ts";
-import { undiciDriver } from "./undici.ts";
+import { type HttpApi, startHttpApi } from "../../../../../test/support/index.ts";
+import { withAgent } from "../../identity.ts";
+import { type Recorder, record } from "../../testing/recorder.ts";
+import { httpDriver } from "../http/driver.ts";
+import { property } from "../../unknown.ts";
+import { undiciDriver } from "./driver.ts";
 
 const DENY = `
 policy: test

@@ -8,11 +8,11 @@ import { inherits } from "node:util";
 
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 
-import { type HttpApi, startHttpApi, tempDir } from "../../../../test/support/index.ts";
-import { withAgent } from "../identity.ts";
-import { type Recorder, record } from "../testing/recorder.ts";
-import { isFunction, property } from "../unknown.ts";
-import { httpDriver } from "./http.ts";
+import { type HttpApi, startHttpApi, tempDir } from "../../../../../test/support/index.ts";
+import { withAgent } from "../../identity.ts";
+import { type Recorder, record } from "../../testing/recorder.ts";
+import { isFunction, property } from "../../unknown.ts";
+import { httpDriver } from "./driver.ts";
 
 const DENY = `
 policy: test
@@ -166,7 +166,6 @@ test("failures: status, refused, aborted, destroyed, timed out, invalid", async 
     "READ failure ABORT_ERR slow",
     "READ failure ECONNRESET slow",
     "READ failure ABORT_ERR slow",
-    "READ failure ERR_UNESCAPED_CHARACTERS with%20space",
   ]);
 });
 
