@@ -14,7 +14,7 @@ test("defaults: record everything, to a local collector, from a private director
     policyFile: undefined,
     mode: undefined,
     unattributed: "record",
-    propagateTo: [],
+    propagation: { to: undefined, from: { stdio: true, http: false } },
     resource: { "service.name": "unknown_service:node" },
   });
   expect(config.endpoint.href).toBe("http://127.0.0.1:4318/");
@@ -39,6 +39,7 @@ test("everything has its variable", () => {
     OTEL_AUDIT_SPOOL_DIR: "spool",
     OTEL_AUDIT_SPOOL_MAX_BYTES: "2000000",
     OTEL_AUDIT_PROPAGATE_TO: "a.internal, b.internal",
+    OTEL_AUDIT_ACCEPT_FROM: "loopback, 10.0.0.0/8",
     OTEL_AUDIT_DATA_DIR: "data",
     OTEL_AUDIT_APPROVER: "https://approvals.internal/review",
     OTEL_AUDIT_APPROVER_HEADERS: "authorization=Bearer%20a",
@@ -67,7 +68,7 @@ test("everything has its variable", () => {
     unattributed: "deny",
     spoolDir: resolve("spool"),
     spoolMaxBytes: 2_000_000,
-    propagateTo: ["a.internal", "b.internal"],
+    propagation: { to: expect.any(Function), from: { stdio: false, http: true } },
     resource: { "service.name": "shop", "deployment.environment": "prod" },
   });
   expect(config.endpoint.href).toBe("https://audit.internal/otlp");
@@ -89,6 +90,10 @@ test.each([
   ["OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT", "localhost", 'not a URL: "localhost"'],
   ["OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://x:4317", 'must be http: or https:, got "grpc:"'],
   ["OTEL_AUDIT_SPOOL_MAX_BYTES", "12", "must be an integer of at least 1048576"],
+  ["OTEL_AUDIT_PROPAGATE_TO", "*", "must be hosts such as orders.internal"],
+  ["OTEL_AUDIT_PROPAGATE_TO", "https://a.internal", "must be hosts such as orders.internal"],
+  ["OTEL_AUDIT_ACCEPT_FROM", "a.internal", "must be none, stdio, unix, loopback, addresses, networks or *"],
+  ["OTEL_AUDIT_ACCEPT_FROM", "10.0.0.0/33", "must be none, stdio, unix, loopback, addresses, networks or *"],
   ["OTEL_AUDIT_APPROVER", "unix:/run/approver", 'must be http: or https:, got "unix:"'],
   ["OTEL_AUDIT_APPROVER_TIMEOUT", "90000000", "must be at most 86400000"],
 ])("%s=%s is refused by name", (name, value, message) => {

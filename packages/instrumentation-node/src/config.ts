@@ -7,6 +7,8 @@ import { ATTR_SERVICE_NAME } from "@otel-audit/semantic-conventions";
 
 import { InstrumentationError } from "./errors.ts";
 import { type Actor, resolveActor } from "./identity.ts";
+import { parseHosts, parseSources } from "./propagation/hosts.ts";
+import type { Propagation } from "./propagation/propagation.ts";
 import { cleanName } from "./text.ts";
 
 /** What happens to actions of nobody: outside `withAgent`, in a process without an identity of its own. */
@@ -42,8 +44,12 @@ export interface AuditConfig {
   readonly approverHeaders: Readonly<Record<string, string>>;
   /** How long an action waits for an answer, in milliseconds. OTEL_AUDIT_APPROVER_TIMEOUT. Default 60,000, at most a day. */
   readonly approverTimeoutMs: number;
-  /** Hosts that the identity is sent along to. OTEL_AUDIT_PROPAGATE_TO, comma separated. Default none. */
-  readonly propagateTo: readonly string[];
+  /**
+   * Who is told who acts: hosts, `*.internal`, each with an optional port. OTEL_AUDIT_PROPAGATE_TO, comma separated. Default none.
+   * Whose word about it is taken: `none`, `stdio` (who started this MCP server), `loopback`, `unix`, addresses, networks, `*`.
+   * OTEL_AUDIT_ACCEPT_FROM, comma separated. Default `stdio`: who starts a process gives it its environment, too.
+   */
+  readonly propagation: Propagation;
   /** Attributes of the records' resource. OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME. */
   readonly resource: Attributes;
 }
@@ -84,7 +90,7 @@ export function configFromEnvironment(env: Environment = process.env): AuditConf
     approver: approver === undefined ? undefined : endpoint("OTEL_AUDIT_APPROVER", approver),
     approverHeaders: Object.fromEntries(pairs(env["OTEL_AUDIT_APPROVER_HEADERS"])),
     approverTimeoutMs: integer(env, "OTEL_AUDIT_APPROVER_TIMEOUT", 60_000, 1, DAY_MS),
-    propagateTo: list(env["OTEL_AUDIT_PROPAGATE_TO"]),
+    propagation: propagation(env),
     resource: resource(env),
   };
 }
@@ -124,6 +130,22 @@ function endpoint(variable: string, text: string): URL {
     throw new InstrumentationError("INVALID_CONFIG", `${variable}: must be http: or https:, got "${url.protocol}"`);
   }
   return url;
+}
+
+function propagation(env: Environment): Propagation {
+  const hosts = list(env["OTEL_AUDIT_PROPAGATE_TO"]);
+  const to = parseHosts(hosts);
+  if (to === undefined) {
+    const message = "OTEL_AUDIT_PROPAGATE_TO: must be hosts such as orders.internal, *.internal:8443 or [::1]";
+    throw new InstrumentationError("INVALID_CONFIG", `${message}, got "${hosts.join(",")}"`);
+  }
+  const sources = list(nonEmpty(env["OTEL_AUDIT_ACCEPT_FROM"]) ?? "stdio");
+  const from = parseSources(sources);
+  if (from === undefined) {
+    const message = "OTEL_AUDIT_ACCEPT_FROM: must be none, stdio, unix, loopback, addresses, networks or *";
+    throw new InstrumentationError("INVALID_CONFIG", `${message}, got "${sources.join(",")}"`);
+  }
+  return { to: hosts.length === 0 ? undefined : to, from };
 }
 
 function oneOf<T extends string>(env: Environment, name: string, values: readonly T[]): T | undefined {

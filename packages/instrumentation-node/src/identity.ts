@@ -1,5 +1,5 @@
 export { type Actor, type AgentIdentity, actorOf, MAX_CHAIN, resolveActor } from "./identity/actor.ts";
-export { currentAgent, shareIdentity, type ToolCall, withAgent, withToolCall } from "./identity/agents.ts";
+export { currentAgent, shareIdentity, toolAction, type ToolCall, withAgent, withToolCall } from "./identity/agents.ts";
 export {
   asOurselves,
   bindIdentity,

@@ -21,6 +21,7 @@ import type { Driver, Installed } from "./driver.ts";
 import { type Gate, loadGate } from "./gate.ts";
 import { asOurselves, setAmbientActor } from "./identity.ts";
 import { onHookError } from "./module-hook.ts";
+import { configurePropagation } from "./propagation/propagation.ts";
 import { ownWork } from "./own-work.ts";
 import { thisOwner } from "./spool/owner.ts";
 import { Shipper } from "./spool/shipper.ts";
@@ -77,6 +78,7 @@ export class AuditRuntime {
       onTrouble: say,
     });
     setAmbientActor(config.agent);
+    configurePropagation(config.propagation);
     onHookError((error, loaded) => say(`${loaded.name} ${loaded.version ?? ""} is not covered: ${String(error)}`));
     this.#installed = drivers.map((driver) => driver.install());
     this.coverage = new Coverage(this.#installed.flatMap((installed) => installed.covered));

@@ -1,8 +1,9 @@
 import type { Driver } from "../driver.ts";
 import { fsDriver } from "./fs/driver.ts";
 import { httpDriver } from "./http/driver.ts";
+import { mcpDriver } from "./mcp/driver.ts";
 import { pgDriver } from "./pg.ts";
 import { undiciDriver } from "./undici/driver.ts";
 
 /** Every driver, in the order of the start line. */
-export const drivers: readonly Driver[] = [fsDriver, httpDriver, undiciDriver, pgDriver];
+export const drivers: readonly Driver[] = [fsDriver, httpDriver, undiciDriver, pgDriver, mcpDriver];

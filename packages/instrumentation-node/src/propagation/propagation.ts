@@ -1,0 +1,84 @@
+import { count } from "../audit.ts";
+import { claimedActor } from "../identity/actor.ts";
+import { currentScope, type Scope } from "../identity/scope.ts";
+import { isRefused, readBaggage, readRecordId, writeBaggage } from "./claim.ts";
+import type { HostList, Sources } from "./hosts.ts";
+
+/** To whom this process says who acts, and whose word it takes. */
+export interface Propagation {
+  /** Undefined: to nobody. */
+  readonly to: HostList | undefined;
+  readonly from: Sources;
+}
+
+/** Counted in `process.summary`: what was sent as an identity and is not well-formed. */
+const REFUSED = "identity_claim_refused";
+
+const NOBODY: Sources = { stdio: false, http: false, accepts: () => false };
+
+let propagation: Propagation = { to: undefined, from: NOBODY };
+
+export function configurePropagation(next: Propagation | undefined): void {
+  propagation = next ?? { to: undefined, from: NOBODY };
+}
+
+/** Whether identities are taken from HTTP requests at all. */
+export function acceptsHttp(): boolean {
+  return propagation.from.http;
+}
+
+/**
+ * The entries to add to the `baggage` header of a request, if its host is listed. The request itself is what leads to
+ * what the other process does, so its record is the cause there.
+ */
+export function baggageFor(host: string, port: number, recordId: string): string | undefined {
+  if (propagation.to === undefined || !propagation.to(host, port)) return undefined;
+  return writeBaggage(currentScope().actor, recordId);
+}
+
+/** Where a request with our entries in its `baggage` header is answered; undefined without them or from a stranger. */
+export function scopeOfRequest(header: unknown, address: string | undefined): Scope | undefined {
+  if (typeof header !== "string" || !propagation.from.accepts(address)) return undefined;
+  return scopeOfBaggage(header);
+}
+
+/** MCP's `_meta` is for keys of everybody; these are ours. */
+const META_CAUSE = "otel-audit/cause";
+const META_IDENTITY = "otel-audit/identity";
+
+/**
+ * What a tool call says to the server, in its `_meta`: the record of the call, a random id, to every server. Who acts, in
+ * the form of the `baggage` header, only to a process at the other end of our pipe: over HTTP that header says it, to
+ * listed hosts.
+ */
+export function metaOf(recordId: string, isPipe: boolean): Record<string, string> {
+  const who = isPipe ? writeBaggage(currentScope().actor, undefined) : "";
+  return { [META_CAUSE]: recordId, ...(who === "" ? undefined : { [META_IDENTITY]: who }) };
+}
+
+/** Where a server answers a tool call: under what its `_meta` says. */
+export function scopeOfMeta(meta: unknown, isPipe: boolean): Scope {
+  const here = currentScope();
+  if (typeof meta !== "object" || meta === null) return here;
+  const identity: unknown = Reflect.get(meta, META_IDENTITY);
+  const isAccepted = isPipe && propagation.from.stdio && typeof identity === "string";
+  const scope = (isAccepted ? scopeOfBaggage(identity) : undefined) ?? here;
+  const recordId = readRecordId(Reflect.get(meta, META_CAUSE));
+  return typeof recordId === "string" ? { ...scope, cause: { recordId, tool: undefined } } : scope;
+}
+
+function scopeOfBaggage(text: string): Scope | undefined {
+  const read = readBaggage(text);
+  if (isRefused(read)) {
+    count(REFUSED);
+    return undefined;
+  }
+  const { claim, cause } = read;
+  if (claim === undefined && cause === undefined) return undefined;
+  const here = currentScope();
+  return {
+    actor: claim === undefined ? here.actor : claimedActor(claim, here.actor),
+    quiet: here.quiet,
+    cause: cause === undefined ? here.cause : { recordId: cause, tool: undefined },
+  };
+}
