@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 
 import { type OtlpSink, startOtlpSink } from "../../../test/support/index.ts";
 import { property } from "./unknown.ts";
-import { type App, makeApp, type Run, summary, text } from "./testing/run-app.ts";
+import { type App, makeApp, PACKAGES, type Run, summary, text } from "./testing/run-app.ts";
 
 /** An application with an OpenTelemetry set-up of its own and the official fs instrumentation. */
 const SETUP = (ratio: number): string => `
@@ -45,10 +45,9 @@ async function runBeside(app: App, debug: OtlpSink, nodeArgs?: readonly string[]
 
 /** Applications live outside the repository; their packages come from it. */
 function app(source: string): Promise<App> {
-  const here = new URL("./x.js", import.meta.url).href;
   // Ours is loaded first: the official instrumentation sees the loading of every module as reading.
   const ours = new URL("../dist/index.js", import.meta.url).pathname;
-  const require = `const require = process.getBuiltinModule("node:module").createRequire("${here}");
+  const require = `const require = process.getBuiltinModule("node:module").createRequire("${PACKAGES}");
     const { AuditInstrumentation } = require("${ours}");`;
   return makeApp({
     "main.mjs": `${require}\n${source}`,

@@ -1,21 +1,17 @@
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
-/**
- * Where OpenTelemetry is installed: a folder with a package.json. By default the line this workspace develops with; the
- * matrix names others by this variable.
- */
-const OTEL = process.env["OTEL_AUDIT_TEST_OTEL"] ?? process.cwd();
+import { PACKAGES } from "../testing/run-app.ts";
 
 /**
  * A module for `--import`: a tracer provider and the official instrumentations, with the loader hook that they need for ES
  * modules, as OpenTelemetry's documentation sets them up. Spans are made and ended, and go nowhere.
  */
 export function officialSetup(): string {
-  const from = pathToFileURL(createRequire(`${OTEL}/package.json`).resolve("@opentelemetry/instrumentation")).href;
+  const from = pathToFileURL(createRequire(PACKAGES).resolve("@opentelemetry/instrumentation")).href;
   return `
 import { createRequire, register } from "node:module";
-const require = createRequire(${JSON.stringify(`${OTEL}/package.json`)});
+const require = createRequire(${JSON.stringify(PACKAGES)});
 register("@opentelemetry/instrumentation/hook.mjs", ${JSON.stringify(from)});
 const { TracerProvider } = require("@opentelemetry/sdk-trace");
 const { AsyncLocalStorageContextManager } = require("@opentelemetry/context-async-hooks");

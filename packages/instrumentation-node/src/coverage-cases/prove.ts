@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -9,7 +8,7 @@ import {
   startHttpApi,
   startPostgres,
 } from "../../../../test/support/index.ts";
-import { type App, makeApp, NODE, REGISTER, type Run, summary, text } from "../testing/run-app.ts";
+import { type App, makeApp, NODE_MAJOR, REGISTER, type Run, summary, text } from "../testing/run-app.ts";
 import { application, type CaseResult, fileName, RESULTS } from "./app.ts";
 import type { CoverageCase, CoverageLibrary, ImportStyle } from "./library.ts";
 import { officialSetup } from "./official.ts";
@@ -60,8 +59,6 @@ rules:
   - { id: no-case, deny: { agent: "case-*" } }
 `;
 
-const major = Number.parseInt(execFileSync(NODE, ["-p", "process.versions.node"], { encoding: "utf8" }), 10);
-
 export interface ProofOptions {
   readonly style: ImportStyle;
   readonly official: Official;
@@ -74,7 +71,7 @@ export async function prove(library: CoverageLibrary, servers: Servers, options:
   const { style, official, audit = "observe" } = options;
   const cases = library.cases.filter(
     ({ since = 0, styles, notDenied }) =>
-      since <= major && (styles?.includes(style) ?? true) && !(audit === "deny" && notDenied),
+      since <= NODE_MAJOR && (styles?.includes(style) ?? true) && !(audit === "deny" && notDenied),
   );
   const files = {
     [fileName(style)]: application(library, cases, style),

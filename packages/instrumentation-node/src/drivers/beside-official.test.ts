@@ -8,7 +8,7 @@ import {
   startOtlpSink,
   startPostgres,
 } from "../../../../test/support/index.ts";
-import { type App, makeApp, type Run, summary } from "../testing/run-app.ts";
+import { type App, makeApp, PACKAGES, type Run, summary } from "../testing/run-app.ts";
 
 // The official instrumentations of http, undici and pg in one application with ours.
 
@@ -79,8 +79,7 @@ const EXPECTED = [
 ];
 
 function app(source: string): Promise<App> {
-  const here = new URL("./x.js", import.meta.url).href;
-  const require = `const require = process.getBuiltinModule("node:module").createRequire("${here}");`;
+  const require = `const require = process.getBuiltinModule("node:module").createRequire("${PACKAGES}");`;
   const ours = new URL("../../dist/index.js", import.meta.url).pathname;
   return makeApp({ "main.mjs": `${require}\n${source.replace("$PACKAGE", ours)}` });
 }

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
@@ -18,6 +19,15 @@ const INDEX = new URL("../../dist/index.js", import.meta.url).href;
 
 /** The Node that applications run on; another one than that of the tests by this variable. */
 export const NODE = process.env["OTEL_AUDIT_TEST_NODE"] ?? process.execPath;
+export const NODE_MAJOR = Number.parseInt(
+  execFileSync(NODE, ["-p", "process.versions.node"], { encoding: "utf8" }),
+  10,
+);
+
+/**
+ * A package.json beside the OpenTelemetry, pg and undici that applications use; another line of them by this variable.
+ */
+export const PACKAGES = join(process.env["OTEL_AUDIT_TEST_PACKAGES"] ?? process.cwd(), "package.json");
 
 /** An application in a directory of its own, to be run under `--import register`. */
 export interface App {
