@@ -95,6 +95,15 @@ describe("policy tests", () => {
     expect(failure(() => runPolicyTests(text, { readPolicy: () => "x: 1" })).file).toBe("p.yaml");
   });
 
+  it("judge in the mode that the file names, also with a policy from elsewhere", () => {
+    const text =
+      "mode: enforce\ncases: [{ name: a, agent: x, event: e, action: READ, expect: review, enforcement: enforced }]";
+    const result = runPolicyTests(text, { policy });
+    expect(result.cases[0]?.differences).toEqual([]);
+    expect(result.policy.mode).toBe("enforce");
+    expect(policy.mode).toBe("observe");
+  });
+
   it.each([
     ["cases: []", "INVALID_VALUE", "cases: has no case, got []"],
     ["cases: [{ name: a, event: e, action: READ }]", "MISSING_KEY", 'cases[0].expect: the key "expect" is missing'],
@@ -123,6 +132,11 @@ describe("policy tests", () => {
       "cases: [{ name: a, event: e, action: READ, expect: deny, target: /a, targets: [/b] }]",
       "INVALID_VALUE",
       "exclude each other",
+    ],
+    [
+      "cases: [{ name: a, event: e, action: BOGUS, expect: deny }]",
+      "INVALID_VALUE",
+      'cases[0].action: "BOGUS" is not one of READ, WRITE, CREATE, UPDATE, DELETE, EXECUTE',
     ],
     [
       "cases: [{ name: a, event: e, action: READ, expect: deny, actor_type: robot }]",

@@ -52,7 +52,10 @@ export function runPolicyTests(text: string, options: PolicyTestOptions = {}): P
   }
   const actions = shape.cases.map((each, index) => readCase(source, each, ["cases", index]));
   source.throwIfFaulty();
-  const policy = options.policy ?? loadPolicy(source, shape.policy, shape.mode, options.readPolicy);
+  const policy =
+    options.policy === undefined
+      ? loadPolicy(source, shape.policy, shape.mode, options.readPolicy)
+      : inMode(options.policy, shape.mode);
   for (const [index, { rule }] of shape.cases.entries()) {
     if (rule !== undefined && !policy.ruleIds.includes(rule) && rule !== "default" && rule !== "policy_error") {
       const help = suggest(rule, policy.ruleIds);
@@ -76,6 +79,11 @@ export function runPolicyTests(text: string, options: PolicyTestOptions = {}): P
 }
 
 const EMPTY: PolicyAction = { event: "", action: "EXECUTE", targets: [], actorId: "", actorType: "agent" };
+
+/** The mode of the cases takes the place of the policy's, whoever names the policy. */
+function inMode(policy: Policy, mode: PolicyMode | undefined): Policy {
+  return mode === undefined || mode === policy.mode ? policy : Policy.parse(policy.text, { mode });
+}
 
 function loadPolicy(
   source: Source,
