@@ -31,6 +31,8 @@ export interface ObservedAction {
   readonly tool?: Tool;
   /** On which side of a call between programs this is. Default: the span kind that the conventions give the event. */
   readonly side?: "server";
+  /** A module's source is read: only recorded where a rule denies or reviews a resource that it belongs to, or of secrets. */
+  readonly loading?: boolean;
 }
 
 /** One recorded action between its verdict and its outcome. */

@@ -4,7 +4,7 @@ import type { AuditAction } from "@otel-audit/semantic-conventions";
 import type { AuditCore, ObservedAction, Operation } from "./audit.ts";
 import { nowMicros } from "./clock.ts";
 import type { Unattributed } from "./config.ts";
-import type { Defaults } from "./defaults.ts";
+import { type Defaults, holdsSecrets } from "./defaults.ts";
 import { AuditPolicyDeniedError } from "./errors.ts";
 import { currentScope, isQuiet, mayRecord, type Scope } from "./identity.ts";
 import { newRecordId } from "./ids.ts";
@@ -133,6 +133,10 @@ export class Core implements AuditCore {
       return undefined;
     }
     const verdict = this.#judge(action, scope);
+    if (action.loading === true && !concernsModules(verdict, action)) {
+      this.count("module_loading");
+      return undefined;
+    }
     if (verdict.ruleId === DEFAULT_RULE || verdict.ruleId === UNATTRIBUTED_RULE) {
       // What a rule of the policy speaks about is recorded; only what none does can be ignored.
       const kind = this.#options.defaults.ignoredAs(action);
@@ -264,6 +268,12 @@ export class Core implements AuditCore {
     const reason = error instanceof Error ? error.message : String(error);
     this.#options.onTrouble(`a record could not be written: ${reason}`);
   }
+}
+
+/** Loading its own code is nothing that an agent does, unless a rule speaks about the very file, or it holds secrets. */
+function concernsModules({ decision, ruleId, targetName }: Verdict, { targets }: ObservedAction): boolean {
+  const isRuled = decision !== "allow" && ruleId !== DEFAULT_RULE && ruleId !== UNATTRIBUTED_RULE;
+  return (isRuled && targetName !== undefined) || targets.some(({ id }) => holdsSecrets(id));
 }
 
 function verdictOf(

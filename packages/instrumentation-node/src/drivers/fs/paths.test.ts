@@ -5,6 +5,7 @@ import { afterEach, expect, test } from "vitest";
 
 import { tempDir } from "../../../../../test/support/index.ts";
 import { fileName } from "./paths.ts";
+import { stablePath } from "./stable.ts";
 
 const before = process.cwd();
 afterEach(() => process.chdir(before));
@@ -39,15 +40,21 @@ test("the process's own doors in /proc lead to the files behind them", () => {
 test.each<[unknown, string | undefined]>([
   ["/a//b/./c/../d", "file:///a/b/d"],
   [Buffer.from("/a b"), "file:///a%20b"],
+  // Names that are not UTF-8 stay apart.
+  [Buffer.from("/a/../b\xff\xfe", "latin1"), "file:///b%FF%FE"],
+  [Buffer.from("/b\xff\xfd", "latin1"), "file:///b%FF%FD"],
+  [Object.defineProperty(Buffer.from("/secret"), "byteLength", { value: 2 }), "file:///secret"],
+  ["/a\ud800", "file:///a%EF%BF%BD"],
   [new URL("file:///a%20b"), "file:///a%20b"],
   [{ href: "file:///x", protocol: "file:", hostname: "", pathname: "/x" }, "file:///x"],
   [new URL("file:///a%2fb"), undefined],
   [new URL("http://host/a"), undefined],
+  [new URL("file://host/a"), undefined],
   ["/a\0b", "file:///a%00b"],
   ["", undefined],
   [7, undefined],
   [undefined, undefined],
   [{}, undefined],
 ])("%o is %s", (argument, expected) => {
-  expect(fileName(argument)?.uri).toBe(expected);
+  expect(fileName(stablePath(argument))?.uri).toBe(expected);
 });

@@ -2,12 +2,12 @@
 // the point here.
 // oxlint-disable typescript/unbound-method
 import { aloud, begin, count, observes, type Operation, quietlyApply } from "../../audit.ts";
-import { holdsSecrets } from "../../defaults.ts";
 import { bindIdentity, quietlyAsync } from "../../identity.ts";
 import { isModuleRead } from "../../module-hook.ts";
 import { type AnyFunction, isFunction, property } from "../../unknown.ts";
 import { isEsmLoaderRead } from "./esm-loader.ts";
-import { fileName } from "./paths.ts";
+import { forgetLinks } from "./links.ts";
+import { stableList, stableOptions, stablePath } from "./stable.ts";
 import type { Row, Style } from "./table.ts";
 
 type Wrap = (row: Row, original: AnyFunction) => AnyFunction;
@@ -34,12 +34,17 @@ function wrapSync(row: Row, original: AnyFunction): AnyFunction {
   return {
     call(this: unknown, ...args: unknown[]): unknown {
       if (!observes()) return Reflect.apply(original, this, args);
-      const operation = open(row, args);
-      const passed = row.deep === true ? freeCallbacks(args) : args;
-      if (operation === undefined) return quietlyApply(original, this, passed);
+      const operation = open(row, args, this, false);
+      if (operation === undefined) return quietlyApply(original, this, args);
       if (operation.denied !== undefined) throw operation.denied;
-      const result = endOnThrow(operation, () => quietlyApply(original, this, passed));
-      operation.end();
+      let result: unknown;
+      try {
+        result = quietlyApply(original, this, args);
+      } catch (error) {
+        end(row, operation, error ?? "_OTHER");
+        throw error;
+      }
+      end(row, operation);
       return result;
     },
   }.call;
@@ -49,89 +54,143 @@ function wrapCallback(row: Row, original: AnyFunction): AnyFunction {
   return {
     call(this: unknown, ...args: unknown[]): unknown {
       if (!observes()) return Reflect.apply(original, this, args);
-      const operation = open(row, args);
-      const at = args.findLastIndex((argument) => typeof argument === "function");
-      const last = args[at];
-      const callback = isFunction(last) ? last : undefined;
-      if (operation?.denied !== undefined && callback !== undefined) {
+      const at = lastFunction(args);
+      const callback = args[at];
+      // Without a callback the original throws at once.
+      const operation = open(row, args, this, at !== -1);
+      if (!isFunction(callback)) return runSync(row, operation, original, this, args);
+      if (operation?.denied !== undefined) {
         process.nextTick(callback, operation.denied);
         return undefined;
       }
-      if (operation?.denied !== undefined) throw operation.denied;
-      const passed = row.deep === true ? freeCallbacks(args) : args;
-      if (callback !== undefined && (operation !== undefined || row.deep === true)) {
-        const back = row.deep === true ? bindIdentity(callback) : callback;
-        passed[at] = function (this: unknown, ...results: unknown[]): unknown {
-          operation?.end(results[0] ?? undefined);
-          return Reflect.apply(back, this, results);
-        };
-      }
-      return endOnThrow(operation, () => inside(row, original, this, passed));
+      if (operation !== undefined || row.deep === true) args[at] = ending(row, operation, callback);
+      if (operation?.decided === undefined) return runSync(row, operation, original, this, args);
+      void holdCallback(row, operation, () => inside(row, original, this, args), callback);
+      return undefined;
     },
   }.call;
+}
+
+/** The application's callback, which hears after the record is written. */
+function ending(row: Row, operation: Operation | undefined, callback: AnyFunction): AnyFunction {
+  const back = row.deep === true ? bindIdentity(callback) : callback;
+  return function (this: unknown, ...results: unknown[]): unknown {
+    if (operation !== undefined) end(row, operation, results[0]);
+    return Reflect.apply(back, this, results);
+  };
+}
+
+/** Runs the call when it is approved. What the callback throws is an uncaught exception, as it is without us. */
+async function holdCallback(row: Row, operation: Operation, run: () => unknown, callback: AnyFunction): Promise<void> {
+  await operation.decided;
+  if (operation.denied !== undefined) {
+    process.nextTick(callback, operation.denied);
+    return;
+  }
+  try {
+    run();
+  } catch (error) {
+    // The caller has long gone on; it hears of its arguments as of all else.
+    end(row, operation, error ?? "_OTHER");
+    process.nextTick(callback, error);
+  }
 }
 
 function wrapPromise(row: Row, original: AnyFunction): AnyFunction {
   return {
     call(this: unknown, ...args: unknown[]): unknown {
       if (!observes()) return Reflect.apply(original, this, args);
-      const operation = open(row, args);
-      if (operation?.denied !== undefined) return Promise.reject(operation.denied);
-      const passed = row.deep === true ? freeCallbacks(args) : args;
-      const result = endOnThrow(operation, () => inside(row, original, this, passed));
-      if (operation === undefined || !(result instanceof Promise)) {
-        operation?.end();
-        return result;
-      }
-      // The derived promise is what the caller gets: a handler on the original beside it would mark a rejection that
-      // nobody handles as handled.
-      return result.then(
-        (value: unknown) => {
-          operation.end();
-          return value;
-        },
-        (error: unknown) => {
-          operation.end(error);
-          throw error;
-        },
-      );
+      const operation = open(row, args, this, true);
+      if (operation === undefined) return inside(row, original, this, args);
+      if (operation.denied !== undefined) return Promise.reject(operation.denied);
+      if (operation.decided !== undefined) return hold(row, operation, () => inside(row, original, this, args));
+      return settled(row, operation, runSync(row, operation, original, this, args));
     },
   }.call;
+}
+
+async function hold(row: Row, operation: Operation, run: () => unknown): Promise<unknown> {
+  await operation.decided;
+  if (operation.denied !== undefined) throw operation.denied;
+  return settled(row, operation, run());
+}
+
+/**
+ * The derived promise is what the caller gets: a handler on the original beside it would mark a rejection that nobody
+ * handles as handled.
+ */
+function settled(row: Row, operation: Operation, result: unknown): unknown {
+  if (!(result instanceof Promise)) {
+    end(row, operation);
+    return result;
+  }
+  return result.then(
+    (value: unknown) => {
+      end(row, operation);
+      return value;
+    },
+    (error: unknown) => {
+      end(row, operation, error ?? "_OTHER");
+      throw error;
+    },
+  );
 }
 
 function wrapIterable(row: Row, original: AnyFunction): AnyFunction {
   return {
     call(this: unknown, ...args: unknown[]): unknown {
       if (!observes()) return Reflect.apply(original, this, args);
-      const operation = open(row, args);
+      const operation = open(row, args, this, true);
       if (operation?.denied !== undefined) return rejecting(operation.denied);
-      const passed = row.deep === true ? freeCallbacks(args) : args;
-      const result = endOnThrow(operation, () => inside(row, original, this, passed));
-      operation?.end();
+      if (operation?.decided !== undefined) {
+        return held(row, operation, () => inside(row, original, this, args));
+      }
+      const result = runSync(row, operation, original, this, args);
+      if (operation !== undefined) end(row, operation);
       return row.deep === true && isAsyncIterable(result) ? quietIterable(result) : result;
     },
   }.call;
 }
 
-/** Describes and judges a call; undefined when it is not recorded. */
-function open(row: Row, args: readonly unknown[]): Operation | undefined {
+/** Describes and judges a call, and makes its arguments stable; undefined when it is not recorded. */
+function open(row: Row, args: unknown[], self: unknown, canWait: boolean): Operation | undefined {
   try {
-    if (row.loader === true && (isModuleRead(args[0]) || isEsmLoaderRead(args[0])) && !isSecret(args[0])) {
-      count("module_loading");
-      return undefined;
-    }
-    const action = row.describe(args);
-    return action && begin(action);
+    const loading = row.loader === true && (isModuleRead(args[0]) || isEsmLoaderRead(args[0]));
+    makeStable(row, args);
+    const action = row.describe(args, self);
+    if (action === undefined) return undefined;
+    return begin(loading ? { ...action, loading } : action, canWait);
   } catch {
-    // Arguments that cannot even be looked at (a proxy, a throwing getter): the original says what is wrong with them.
+    // Arguments that cannot even be looked at (a throwing getter): the original gets the same answers and throws, too.
     return undefined;
   }
 }
 
-/** What is required is evaluated and shows in error messages: a secret is read that way, too. */
-function isSecret(argument: unknown): boolean {
-  const file = fileName(argument);
-  return file !== undefined && holdsSecrets(file.uri);
+function makeStable(row: Row, args: unknown[]): void {
+  const paths = row.paths ?? 1;
+  for (let i = 0; i < paths; i++) {
+    if (typeof args[i] === "object") args[i] = stablePath(args[i]);
+  }
+  if (paths === 0 && Array.isArray(args[0])) args[0] = stableList(args[0]);
+  const at = row.options;
+  if (at !== undefined && typeof args[at] === "object") {
+    args[at] = stableOptions(args[at], row.deep === true ? free : undefined);
+  }
+}
+
+function runSync(
+  row: Row,
+  operation: Operation | undefined,
+  original: AnyFunction,
+  self: unknown,
+  args: unknown[],
+): unknown {
+  try {
+    return inside(row, original, self, args);
+  } catch (error) {
+    if (operation !== undefined) end(row, operation, error ?? "_OTHER");
+    throw error;
+  }
 }
 
 function inside(row: Row, original: AnyFunction, self: unknown, args: unknown[]): unknown {
@@ -140,26 +199,17 @@ function inside(row: Row, original: AnyFunction, self: unknown, args: unknown[])
     : quietlyApply(original, self, args);
 }
 
-function endOnThrow<T>(operation: Operation | undefined, fn: () => T): T {
-  try {
-    return fn();
-  } catch (error) {
-    operation?.end(error ?? "_OTHER");
-    throw error;
-  }
+function end(row: Row, operation: Operation, error?: unknown): void {
+  if (row.moves === true) forgetLinks();
+  operation.end(error ?? undefined);
+}
+
+function lastFunction(args: readonly unknown[]): number {
+  for (let i = args.length - 1; i >= 0; i--) if (typeof args[i] === "function") return i;
+  return -1;
 }
 
 /** Functions in options (`filter`, `exclude`) are the application's: what they do is not part of the recorded action. */
-function freeCallbacks(args: readonly unknown[]): unknown[] {
-  return args.map((argument) => {
-    if (typeof argument !== "object" || argument === null || Object.getPrototypeOf(argument) !== Object.prototype)
-      return argument;
-    const entries = Object.entries(argument);
-    if (!entries.some(([, value]) => isFunction(value))) return argument;
-    return Object.fromEntries(entries.map(([key, value]) => [key, isFunction(value) ? free(value) : value]));
-  });
-}
-
 function free(fn: AnyFunction): AnyFunction {
   const bound = bindIdentity(fn);
   return {
@@ -184,6 +234,25 @@ async function* quietIterable(iterable: AsyncIterable<unknown>): AsyncGenerator 
     }
   } finally {
     await iterator.return?.();
+  }
+}
+
+/** Nothing is looked for before the first step, nor before somebody has answered. */
+async function* held(row: Row, operation: Operation, run: () => unknown): AsyncGenerator {
+  await operation.decided;
+  if (operation.denied !== undefined) throw operation.denied;
+  const result = runHeld(row, operation, run);
+  if (isAsyncIterable(result)) yield* row.deep === true ? quietIterable(result) : result;
+}
+
+function runHeld(row: Row, operation: Operation, run: () => unknown): unknown {
+  try {
+    const result = run();
+    end(row, operation);
+    return result;
+  } catch (error) {
+    end(row, operation, error ?? "_OTHER");
+    throw error;
   }
 }
 
