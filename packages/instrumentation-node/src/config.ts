@@ -6,10 +6,10 @@ import type { Attributes } from "@otel-audit/otlp";
 import { ATTR_SERVICE_NAME } from "@otel-audit/semantic-conventions";
 
 import { InstrumentationError } from "./errors.ts";
-import { type Actor, resolveActor } from "./identity.ts";
+import type { Actor } from "./identity.ts";
+import { actorFromEnvironment, causeFromEnvironment, type Environment } from "./identity-environment.ts";
 import { parseHosts, parseSources } from "./propagation/hosts.ts";
 import type { Propagation } from "./propagation/propagation.ts";
-import { cleanName } from "./text.ts";
 
 /** What happens to actions of nobody: outside `withAgent`, in a process without an identity of its own. */
 export type Unattributed = "record" | "ignore" | "deny";
@@ -24,8 +24,10 @@ export interface AuditConfig {
   readonly headers: Readonly<Record<string, string>>;
   /** Send records even to an endpoint that does not answer as an otel-audit collector. OTEL_AUDIT_EXPORTER_TRUST. Default false. */
   readonly trust: boolean;
-  /** Who acts outside `withAgent`. OTEL_AUDIT_AGENT_ID, _AGENT_NAME, _AGENT_VERSION, _CREDENTIAL, _ON_BEHALF_OF, _WORKFLOW_NAME, _WORKFLOW_ID. */
+  /** Who acts outside `withAgent`. OTEL_AUDIT_AGENT_ID, _AGENT_NAME, _AGENT_VERSION, _CREDENTIAL, _ON_BEHALF_OF, _WORKFLOW_NAME, _WORKFLOW_ID, _CONVERSATION_ID. */
   readonly agent: Actor | undefined;
+  /** The record that led to this process: the one of its start, if an audited process started it. OTEL_AUDIT_CAUSE_RECORD_ID. */
+  readonly cause: string | undefined;
   /** Path of the policy. OTEL_AUDIT_POLICY. Default none: everything is allowed. */
   readonly policyFile: string | undefined;
   /** Overrides the mode that the policy names. OTEL_AUDIT_MODE. */
@@ -54,8 +56,6 @@ export interface AuditConfig {
   readonly resource: Attributes;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
 const DEFAULT_ENDPOINT = "http://127.0.0.1:4318";
 const MIB = 1024 * 1024;
 const DAY_MS = 24 * 60 * 60_000;
@@ -80,7 +80,8 @@ export function configFromEnvironment(env: Environment = process.env): AuditConf
     endpoint: endpoint(variable, own ?? shared ?? DEFAULT_ENDPOINT),
     headers: Object.fromEntries(pairs(headers)),
     trust: flag(env, "OTEL_AUDIT_EXPORTER_TRUST"),
-    agent: agent(env),
+    agent: actorFromEnvironment(env),
+    cause: causeFromEnvironment(env),
     policyFile: policy === undefined ? undefined : resolve(policy),
     mode: oneOf(env, "OTEL_AUDIT_MODE", ["observe", "enforce"]),
     unattributed: oneOf(env, "OTEL_AUDIT_UNATTRIBUTED", ["record", "ignore", "deny"]) ?? "record",
@@ -93,22 +94,6 @@ export function configFromEnvironment(env: Environment = process.env): AuditConf
     propagation: propagation(env),
     resource: resource(env),
   };
-}
-
-function agent(env: Environment): Actor | undefined {
-  const id = cleanName(env["OTEL_AUDIT_AGENT_ID"]);
-  if (id === undefined) return undefined;
-  return resolveActor(
-    {
-      id,
-      name: env["OTEL_AUDIT_AGENT_NAME"],
-      version: env["OTEL_AUDIT_AGENT_VERSION"],
-      credential: env["OTEL_AUDIT_CREDENTIAL"],
-      onBehalfOf: env["OTEL_AUDIT_ON_BEHALF_OF"],
-      workflow: { name: env["OTEL_AUDIT_WORKFLOW_NAME"], id: env["OTEL_AUDIT_WORKFLOW_ID"] },
-    },
-    undefined,
-  );
 }
 
 function resource(env: Environment): Attributes {

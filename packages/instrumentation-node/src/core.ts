@@ -1,5 +1,5 @@
 import type { PolicyEvaluator, PolicyMode, Verdict } from "@otel-audit/policy";
-import type { AuditAction } from "@otel-audit/semantic-conventions";
+import { type AuditAction, EVENT_AUDIT_BYPASS } from "@otel-audit/semantic-conventions";
 
 import type { AuditCore, ObservedAction, Operation } from "./audit.ts";
 import { nowMicros } from "./clock.ts";
@@ -132,7 +132,7 @@ export class Core implements AuditCore {
       this.#unattributed++;
       return undefined;
     }
-    const verdict = this.#judge(action, scope);
+    const verdict = spare(action, this.#judge(action, scope));
     if (action.loading === true && !concernsModules(verdict, action)) {
       this.count("module_loading");
       return undefined;
@@ -274,6 +274,15 @@ export class Core implements AuditCore {
 function concernsModules({ decision, ruleId, targetName }: Verdict, { targets }: ObservedAction): boolean {
   const isRuled = decision !== "allow" && ruleId !== DEFAULT_RULE && ruleId !== UNATTRIBUTED_RULE;
   return (isRuled && targetName !== undefined) || targets.some(({ id }) => holdsSecrets(id));
+}
+
+/**
+ * The policy's default is for the actions of the application. What is noticed of a way around the audit is mostly how a
+ * library is made: only a rule that speaks about it stops it.
+ */
+function spare(action: ObservedAction, verdict: Verdict): Verdict {
+  if (action.event !== EVENT_AUDIT_BYPASS || verdict.ruleId !== DEFAULT_RULE) return verdict;
+  return { ...verdict, decision: "allow", reason: "no rule of the policy speaks about it" };
 }
 
 function verdictOf(

@@ -5,11 +5,6 @@
 export interface Driver {
   /** The library as the start line names it: `fs`, `http`, `pg`. */
   readonly name: string;
-  /**
-   * Work that has to be done before patching and cannot be done synchronously (loading a WebAssembly parser).
-   * `register` awaits it; `new AuditInstrumentation()` cannot and only starts it. Must not reject.
-   */
-  prepare?(): Promise<void>;
   /** Patches. Called once; the package that is not loaded yet is patched when it is (see module-hook.ts). */
   install(): Installed;
 }

@@ -18,6 +18,7 @@ import { Core } from "./core.ts";
 import { Coverage } from "./coverage.ts";
 import { Defaults } from "./defaults.ts";
 import type { Driver, Installed } from "./driver.ts";
+import { follow, isFollowed } from "./following.ts";
 import { type Gate, loadGate } from "./gate.ts";
 import { asOurselves, setAmbientActor } from "./identity.ts";
 import { onHookError } from "./module-hook.ts";
@@ -77,8 +78,9 @@ export class AuditRuntime {
       sink: this.#spool,
       onTrouble: say,
     });
-    setAmbientActor(config.agent);
+    setAmbientActor(config.agent, config.cause);
     configurePropagation(config.propagation);
+    follow(config);
     onHookError((error, loaded) => say(`${loaded.name} ${loaded.version ?? ""} is not covered: ${String(error)}`));
     this.#installed = drivers.map((driver) => driver.install());
     this.coverage = new Coverage(this.#installed.flatMap((installed) => installed.covered));
@@ -118,6 +120,7 @@ export class AuditRuntime {
     this.#records.summary();
     connect(undefined);
     setAmbientActor(undefined);
+    follow(undefined);
     for (const installed of this.#installed) installed.uninstall();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#shipper.wake();
@@ -191,7 +194,8 @@ function startLine(runtime: AuditRuntime): string {
 /** Says the start line, once for a process, and what is wrong with the policy. */
 export function announce(runtime: AuditRuntime): void {
   if (!isMainThread) return;
-  say(startLine(runtime));
+  // The output of a process that another one started is read by that one.
+  if (!isFollowed()) say(startLine(runtime));
   if (runtime.gate.error !== undefined) {
     const effect = runtime.gate.mode === "enforce" ? "every action is stopped" : "every action is recorded as denied";
     say(`the policy cannot be used, ${effect}: ${runtime.gate.error.message}`);

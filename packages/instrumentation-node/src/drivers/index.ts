@@ -3,7 +3,15 @@ import { fsDriver } from "./fs/driver.ts";
 import { httpDriver } from "./http/driver.ts";
 import { mcpDriver } from "./mcp/driver.ts";
 import { pgDriver } from "./pg.ts";
+import { childProcessDriver } from "./process/child-process.ts";
 import { undiciDriver } from "./undici/driver.ts";
 
 /** Every driver, in the order of the start line. */
-export const drivers: readonly Driver[] = [fsDriver, httpDriver, undiciDriver, pgDriver, mcpDriver];
+export const drivers: readonly Driver[] = [
+  fsDriver,
+  httpDriver,
+  undiciDriver,
+  pgDriver,
+  mcpDriver,
+  childProcessDriver,
+];

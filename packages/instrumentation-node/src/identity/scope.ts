@@ -48,8 +48,9 @@ function capture<T extends object>(object: T): T {
 }
 
 /** Sets who acts where no `withAgent` says so: the identity of a process that is one agent. */
-export function setAmbientActor(actor: Actor | undefined): void {
-  ambient = { actor, quiet: false, cause: undefined };
+export function setAmbientActor(actor: Actor | undefined, causeRecordId?: string): void {
+  const cause = causeRecordId === undefined ? undefined : { recordId: causeRecordId, tool: undefined };
+  ambient = { actor, quiet: false, cause };
 }
 
 /** Who acts, and what led to it. On the way of every action: one look into the storage. */
