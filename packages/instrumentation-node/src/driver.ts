@@ -5,6 +5,11 @@
 export interface Driver {
   /** The library as the start line names it: `fs`, `http`, `pg`. */
   readonly name: string;
+  /**
+   * Work that has to be done before patching and cannot be done synchronously. `register` awaits it; what starts
+   * synchronously (`new AuditInstrumentation()`, threads of code in a text) does not. Must not reject.
+   */
+  prepare?(): Promise<void>;
   /** Patches. Called once; the package that is not loaded yet is patched when it is (see module-hook.ts). */
   install(): Installed;
 }

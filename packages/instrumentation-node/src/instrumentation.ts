@@ -1,4 +1,4 @@
-import { running, start, stop } from "./start.ts";
+import { prepare, running, start, stop } from "./start.ts";
 import { SCOPE_NAME, VERSION } from "./version.ts";
 
 /** What OpenTelemetry's registerInstrumentations reads and sets. */
@@ -24,6 +24,8 @@ export class AuditInstrumentation {
 
   /** Starts the audit, if it does not run. */
   enable(): void {
+    // Drivers that need more than a synchronous start are complete when this is done.
+    void prepare();
     start();
   }
 

@@ -1,5 +1,7 @@
 // node --import @otel-audit/instrumentation-node/register app.js
-// Nothing here takes turns of the event loop: `--require` works, too, where Node has nothing else (threads of code in a text).
-import { start } from "./start.ts";
+import { configFromEnvironment } from "./config.ts";
+import { prepare, start } from "./start.ts";
 
-start();
+const config = configFromEnvironment();
+if (!config.disabled) await prepare();
+start(config);

@@ -14,6 +14,11 @@ export function running(): AuditRuntime | undefined {
   return processWide[RUNNING];
 }
 
+/** Work of the drivers that cannot be done synchronously. */
+export async function prepare(): Promise<void> {
+  for (const driver of drivers) await driver.prepare?.();
+}
+
 /**
  * Starts the audit of this thread; a second call returns what runs. Undefined with OTEL_AUDIT_DISABLED.
  * @throws InstrumentationError INVALID_CONFIG or SPOOL

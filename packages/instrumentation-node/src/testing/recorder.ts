@@ -44,6 +44,7 @@ export async function record(drivers: readonly Driver[], policy?: string): Promi
       throw new Error(message);
     },
   });
+  for (const driver of drivers) await driver.prepare?.();
   const installed = drivers.map((driver) => driver.install());
   connect(core);
   const take = (): Readonly<Record<string, AttributeValue>>[] =>
