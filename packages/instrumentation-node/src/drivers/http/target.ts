@@ -68,7 +68,7 @@ export function httpAction(destination: HttpDestination): ObservedAction {
   const server = originOf(destination.scheme, destination.host, destination.port);
   const ids = requestIds(method, destination.path, server, destination.proxy);
   const { socketPath } = destination;
-  const targets = ids.map((id): Target => ({ type: "http.endpoint", id }));
+  const action = Object.hasOwn(ACTIONS, method) ? (ACTIONS[method] ?? "WRITE") : "WRITE";
   const attributes: Record<string, string | number> = {
     [ATTR_HTTP_REQUEST_METHOD]: method,
     [ATTR_URL_FULL]: ids[0],
@@ -83,8 +83,8 @@ export function httpAction(destination: HttpDestination): ObservedAction {
   return {
     event: EVENT_HTTP_REQUEST,
     name: method,
-    action: Object.hasOwn(ACTIONS, method) ? (ACTIONS[method] ?? "WRITE") : "WRITE",
-    targets: socketPath === undefined ? targets : [{ type: "socket", id: `unix:${socketPath}` }, ...targets],
+    action,
+    targets: targetsOf(ids, socketPath, action === "READ" ? "read" : "write"),
     attributes,
   };
 }
@@ -129,6 +129,14 @@ export function otherHost(header: string | undefined, server: Origin): string | 
   const url = /[/?#@\\]/.test(header) ? undefined : parse(`${server.id.slice(0, server.id.indexOf(":"))}://${header}`);
   const named = url === undefined ? encodeComponent(header.slice(0, MAX_HOST)) : canonicalAuthority(url);
   return named === server.authority ? undefined : named;
+}
+
+/** Of several, all go into the record's list of what was read or written. */
+function targetsOf(ids: Ids, socketPath: string | undefined, access: "read" | "write"): Target[] {
+  if (ids.length === 1 && socketPath === undefined) return [{ type: "http.endpoint", id: ids[0] }];
+  const targets = ids.map((id): Target => ({ type: "http.endpoint", id, access }));
+  if (socketPath !== undefined) targets.unshift({ type: "socket", id: `unix:${socketPath}`, access });
+  return targets;
 }
 
 type Ids = readonly [string, ...string[]];
