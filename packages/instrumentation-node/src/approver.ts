@@ -4,7 +4,7 @@ import type { Agent, IncomingMessage } from "node:http";
 import type { AuditAction, AuditActorType } from "@otel-audit/semantic-conventions";
 
 import { http, https } from "./builtins.ts";
-import { withAgent } from "./identity.ts";
+import { actorOf, runIn } from "./identity.ts";
 import { redactCredentials } from "./redaction.ts";
 import { cleanName } from "./text.ts";
 import { withoutDebugSpans } from "./trace-context.ts";
@@ -64,10 +64,6 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 /** As much of a reason is kept, in bytes. */
 const MAX_REASON = 1024;
 
-// One for all copies of this package in a process, as with the identity.
-const APPROVER = Symbol.for("otel-audit.approver.1");
-const shared: typeof globalThis & { [APPROVER]?: NamedApprover } = globalThis;
-
 /** Inside an approver: what needs a review here has nobody to ask. */
 const asking = new AsyncLocalStorage<boolean>();
 
@@ -76,21 +72,17 @@ export function isApprover(): boolean {
   return asking.getStore() === true;
 }
 
-/** Keeps the function of this thread; false when there is one already, which stays. */
-export function keepApprover(approver: Approver): boolean {
-  if (shared[APPROVER] !== undefined) return false;
-  const kept: NamedApprover = {
-    name: "function",
-    ask: async (request, signal) =>
-      asking.run(true, () => withAgent({ id: "system:approver", type: "system" }, () => approver(request, signal))),
-  };
-  Object.defineProperty(shared, APPROVER, { value: Object.freeze(kept) });
-  return true;
-}
+const APPROVER_ACTOR = actorOf({ id: "system:approver", type: "system" }, undefined);
 
-/** The function of this thread, if one was set. */
-export function keptApprover(): NamedApprover | undefined {
-  return shared[APPROVER];
+/** A function of the application. What it does has the action that waits as its cause. */
+export function functionApprover(approver: Approver): NamedApprover {
+  return {
+    name: "function",
+    ask: async (request, signal) => {
+      const scope = { actor: APPROVER_ACTOR, quiet: false, cause: { recordId: request.recordId, tool: undefined } };
+      return asking.run(true, () => runIn(scope, () => approver(request, signal)));
+    },
+  };
 }
 
 // Taken before anything is patched, as our own traffic is nobody's action.

@@ -1,7 +1,12 @@
 import type { PolicyEvaluator, PolicyMode, Verdict } from "@otel-audit/policy";
-import { type AuditAction, EVENT_AUDIT_BYPASS } from "@otel-audit/semantic-conventions";
+import {
+  ATTR_AUDIT_REVIEW_DECISION,
+  ATTR_AUDIT_REVIEW_ID,
+  type AuditAction,
+  EVENT_AUDIT_BYPASS,
+} from "@otel-audit/semantic-conventions";
 
-import type { AuditCore, ObservedAction, Operation } from "./audit.ts";
+import type { AuditCore, ObservedAction, Operation, Target } from "./audit.ts";
 import { nowMicros } from "./clock.ts";
 import type { Unattributed } from "./config.ts";
 import { type Defaults, holdsSecrets } from "./defaults.ts";
@@ -9,7 +14,9 @@ import { AuditPolicyDeniedError } from "./errors.ts";
 import { currentScope, isQuiet, mayRecord, type Scope } from "./identity.ts";
 import { newRecordId } from "./ids.ts";
 import { BegunOperation, type Finish, POLICY_DENIED } from "./operation.ts";
+import { OWN_FILES_RULE, type OwnFiles } from "./own-files.ts";
 import { type Begun, type Ended, RecordEncoder } from "./record-encoder.ts";
+import type { OpenReview, ReviewDesk } from "./review-desk.ts";
 import { activeSpan } from "./trace-context.ts";
 
 /** Where records go, numbered. Every write may throw: nothing is written then, and the number is given to the next. */
@@ -35,6 +42,12 @@ export interface CoreOptions {
   readonly unattributedMode?: PolicyMode;
   readonly defaults: Defaults;
   readonly sink: Sink;
+  /** What is stopped whatever the policy says: access to the audit's own files. */
+  readonly ownFiles?: OwnFiles;
+  /** Hears of what was stopped for that. */
+  readonly onOwnFile?: (target: Target, event: string, recordId: string) => void;
+  /** Where reviews are decided. Without it a review is a deny. */
+  readonly reviewDesk?: () => ReviewDesk;
   /** Hears of records that could not be written and of faults of our own. */
   readonly onTrouble: (message: string) => void;
 }
@@ -53,7 +66,7 @@ const SPOOL_RULE = "spool_error";
 const DEFAULT_RULE = "default";
 
 /** A record about the audit itself. */
-export type ControlRecord = Pick<Begun, "event" | "action" | "actor" | "targets" | "verdict" | "attributes"> &
+export type ControlRecord = Pick<Begun, "event" | "action" | "actor" | "cause" | "targets" | "verdict" | "attributes"> &
   Pick<Ended, "outcome" | "errorType">;
 
 type Unnumbered = Omit<Begun, "sequence">;
@@ -63,6 +76,9 @@ export class Core implements AuditCore {
   readonly #options: CoreOptions;
   readonly #encoder = new RecordEncoder();
   readonly #ignoresNobody: boolean;
+  #policy: PolicyEvaluator;
+  #mode: PolicyMode;
+  #unattributedMode: PolicyMode;
   #recorded = new Map<string, number>();
   #ignored = new Map<string, number>();
   #unattributed = 0;
@@ -74,6 +90,16 @@ export class Core implements AuditCore {
   constructor(options: CoreOptions) {
     this.#options = options;
     this.#ignoresNobody = options.unattributed === "ignore";
+    this.#policy = options.policy;
+    this.#mode = options.mode;
+    this.#unattributedMode = options.unattributedMode ?? options.mode;
+  }
+
+  /** Judges by another policy from now on; what has begun keeps its verdict. */
+  use(policy: PolicyEvaluator, mode: PolicyMode, unattributedMode: PolicyMode = mode): void {
+    this.#policy = policy;
+    this.#mode = mode;
+    this.#unattributedMode = unattributedMode;
   }
 
   observes(): boolean {
@@ -87,21 +113,20 @@ export class Core implements AuditCore {
     this.#ignored.set(kind, (this.#ignored.get(kind) ?? 0) + 1);
   }
 
-  begin(action: ObservedAction): Operation | undefined {
+  begin(action: ObservedAction, canWait: boolean): Operation | undefined {
     try {
-      return this.#begin(action);
+      return this.#begin(action, canWait);
     } catch (error) {
       return this.#fault(action, error);
     }
   }
 
-  /** Writes a record that is not about an action of the application: start, summary, policy. Returns its id. */
-  write(record: ControlRecord, durable = false): string {
+  /** Writes a record that is not about an action of the application: start, summary, policy. False: it was lost. */
+  write(record: ControlRecord, durable = false): boolean {
     const now = nowMicros();
     const { outcome, errorType, ...rest } = record;
     const begun = { ...rest, startMicros: now, name: undefined, parent: undefined, recordId: newRecordId(now) };
-    this.#write(begun, { outcome, errorType, attributes: undefined, endMicros: now }, durable);
-    return begun.recordId;
+    return this.#write(begun, { outcome, errorType, attributes: undefined, endMicros: now }, durable);
   }
 
   /** Records that were written and are gone. */
@@ -125,14 +150,15 @@ export class Core implements AuditCore {
     return this.#recorded.size > 0 || this.#ignored.size > 0 || this.#unattributed > 0 || this.#lost > 0;
   }
 
-  #begin(action: ObservedAction): Operation | undefined {
+  #begin(action: ObservedAction, canWait: boolean): Operation | undefined {
     const scope = currentScope();
     if (scope.quiet) return undefined;
     if (scope.actor === undefined && this.#ignoresNobody) {
       this.#unattributed++;
       return undefined;
     }
-    const verdict = spare(action, this.#judge(action, scope));
+    const own = this.#options.ownFiles?.touchedBy(action);
+    const verdict = own === undefined ? spare(action, this.#judge(action, scope)) : this.#ownFileVerdict(action.action, own);
     if (action.loading === true && !concernsModules(verdict, action)) {
       this.count("module_loading");
       return undefined;
@@ -161,8 +187,39 @@ export class Core implements AuditCore {
       parent: activeSpan(),
       startMicros,
     };
-    if (verdict.enforcement === "enforced" && verdict.decision !== "allow") return this.#stop(begun);
-    return this.#start(begun);
+    if (own !== undefined) {
+      const stopped = this.#stop(begun);
+      this.#options.onOwnFile?.(own, action.event, begun.recordId);
+      return stopped;
+    }
+    if (verdict.enforcement !== "enforced" || verdict.decision === "allow") return this.#start(begun);
+    return verdict.decision === "review" ? this.#review(begun, canWait) : this.#stop(begun);
+  }
+
+  /** Holds an action back until somebody has decided; where that cannot be, it is stopped. */
+  #review(begun: Unnumbered, canWait: boolean): Operation {
+    const desk = canWait ? this.#options.reviewDesk?.() : undefined;
+    const review = desk?.open(begun) ?? (canWait ? "no approver is configured" : "a synchronous call cannot wait");
+    if (desk === undefined || typeof review === "string") {
+      const { verdict } = begun;
+      return this.#stop({ ...begun, verdict: { ...verdict, reason: `${verdict.reason} (not reviewed: ${review})` } });
+    }
+    const operation = this.#start({
+      ...begun,
+      attributes: { ...begun.attributes, [ATTR_AUDIT_REVIEW_ID]: review.id },
+    });
+    if (operation instanceof BegunOperation) operation.decided = this.#decide(desk, review, operation);
+    return operation;
+  }
+
+  async #decide(desk: ReviewDesk, review: OpenReview, operation: BegunOperation): Promise<void> {
+    const { decision, by = "nobody", reason } = await desk.ask(review);
+    if (decision === "approved") return;
+    const { verdict } = review.reviewed;
+    const why = `${verdict.reason} (denied by ${by}${reason === undefined ? "" : `: ${reason}`})`;
+    operation.deny(this.#error({ ...review.reviewed, verdict: { ...verdict, reason: why } }), {
+      [ATTR_AUDIT_REVIEW_DECISION]: decision,
+    });
   }
 
   /** The intent is on its way to the disk before the action runs; one that cannot be recorded does not run. */
@@ -171,7 +228,8 @@ export class Core implements AuditCore {
     const sequence = sink.nextSequence;
     const numbered = { ...begun, sequence };
     try {
-      sink.begin(this.#encoder.intent(numbered), begun.verdict.decision !== "allow");
+      const { durable, decision } = begun.verdict;
+      sink.begin(this.#encoder.intent(numbered), durable ?? decision !== "allow");
     } catch (error) {
       this.#lost++;
       this.#trouble(error);
@@ -193,17 +251,20 @@ export class Core implements AuditCore {
     return this.#denial(begun);
   }
 
-  #denial({ recordId, event, targets, verdict }: Unnumbered): Operation {
+  #denial(begun: Unnumbered): Operation {
+    return { denied: this.#error(begun), decided: undefined, recordId: begun.recordId, end: () => {} };
+  }
+
+  #error({ recordId, event, targets, verdict }: Unnumbered): AuditPolicyDeniedError {
     const { ruleId: rule, reason } = verdict;
-    const denied = new AuditPolicyDeniedError({ rule, reason, recordId, event, target: targets[0]?.id ?? "" });
-    return { denied, decided: undefined, recordId, end: () => {} };
+    return new AuditPolicyDeniedError({ rule, reason, recordId, event, target: targets[0]?.id ?? "" });
   }
 
   #judge(action: ObservedAction, { actor, cause }: Scope): Verdict {
-    const { policy, mode, unattributed, unattributedMode = mode } = this.#options;
-    if (actor === undefined && unattributed === "deny") {
+    const policy = this.#policy;
+    if (actor === undefined && this.#options.unattributed === "deny") {
       const reason = "no agent in context, and OTEL_AUDIT_UNATTRIBUTED is deny";
-      return verdictOf(policy, action.action, UNATTRIBUTED_RULE, reason, unattributedMode);
+      return verdictOf(policy, action.action, UNATTRIBUTED_RULE, reason, this.#unattributedMode);
     }
     return policy.evaluate({
       event: action.event,
@@ -218,8 +279,13 @@ export class Core implements AuditCore {
     });
   }
 
+  /** Stopped in both modes: what is denied is ours, and no application has business with it. */
+  #ownFileVerdict(action: AuditAction, { id }: Target): Verdict {
+    return verdictOf(this.#policy, action, OWN_FILES_RULE, `${id} belongs to the audit`, "enforce");
+  }
+
   #spoolVerdict(action: AuditAction): Verdict {
-    return verdictOf(this.#options.policy, action, SPOOL_RULE, "the record could not be written", "enforce");
+    return verdictOf(this.#policy, action, SPOOL_RULE, "the record could not be written", "enforce");
   }
 
   /** Our own fault: the action goes on in observe mode and is denied in enforce mode. */
@@ -227,7 +293,7 @@ export class Core implements AuditCore {
     const reason = `the audit failed: ${error instanceof Error ? error.message : String(error)}`;
     if (this.#faults++ === 0) this.#options.onTrouble(reason);
     this.#lost++;
-    if (this.#options.mode !== "enforce") return undefined;
+    if (this.#mode !== "enforce") return undefined;
     const recordId = newRecordId(nowMicros());
     const target = action.targets[0]?.id ?? "";
     const denied = new AuditPolicyDeniedError({ rule: "policy_error", reason, recordId, event: action.event, target });
@@ -250,15 +316,17 @@ export class Core implements AuditCore {
     }
   };
 
-  #write(begun: Unnumbered, end: Ended, durable: boolean): void {
+  #write(begun: Unnumbered, end: Ended, durable: boolean): boolean {
     const { sink } = this.#options;
     try {
       sink.write(this.#encoder.whole({ ...begun, sequence: sink.nextSequence }, end), durable);
       this.#recorded.set(begun.event, (this.#recorded.get(begun.event) ?? 0) + 1);
       this.#spoolFailed = false;
+      return true;
     } catch (error) {
       this.#lost++;
       this.#trouble(error);
+      return false;
     }
   }
 

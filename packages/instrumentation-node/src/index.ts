@@ -1,5 +1,6 @@
 export { AuditInstrumentation, type AuditInstrumentationConfig } from "./instrumentation.ts";
 export { type Actor, type AgentIdentity, currentAgent, type ToolCall, withAgent, withToolCall } from "./identity.ts";
-export { flush, shutdown } from "./start.ts";
+export { flush, setApprover, shutdown } from "./start.ts";
+export type { Approver, ReviewAnswer, ReviewRequest } from "./approver.ts";
 export { type ShippedSpool, shipSpool, type ShipSpoolOptions } from "./spool/ship.ts";
 export { AuditPolicyDeniedError, InstrumentationError, type InstrumentationErrorCode } from "./errors.ts";

@@ -1,9 +1,12 @@
-import { prepare, running, start, stop } from "./start.ts";
+import type { Approver } from "./approver.ts";
+import { prepare, running, setApprover, start, stop } from "./start.ts";
 import { SCOPE_NAME, VERSION } from "./version.ts";
 
 /** What OpenTelemetry's registerInstrumentations reads and sets. */
 export interface AuditInstrumentationConfig {
   enabled?: boolean;
+  /** Decides on actions that a rule wants reviewed; see `setApprover`. Default: nobody, a review is a deny. */
+  approver?: Approver;
 }
 
 /**
@@ -19,6 +22,7 @@ export class AuditInstrumentation {
   readonly instrumentationVersion = VERSION;
 
   constructor(config: AuditInstrumentationConfig = {}) {
+    if (config.approver !== undefined) setApprover(config.approver);
     if (config.enabled !== false) this.enable();
   }
 

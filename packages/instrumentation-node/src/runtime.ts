@@ -3,6 +3,7 @@ import { writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { isMainThread } from "node:worker_threads";
 
+import type { PolicyMode } from "@otel-audit/policy";
 import {
   ATTR_AUDIT_PRODUCER_ID,
   ATTR_HOST_NAME,
@@ -11,6 +12,7 @@ import {
   ATTR_PROCESS_RUNTIME_VERSION,
 } from "@otel-audit/semantic-conventions";
 
+import { type Approver, endpointApprover, functionApprover, type NamedApprover } from "./approver.ts";
 import { connect } from "./audit.ts";
 import type { AuditConfig } from "./config.ts";
 import { ControlRecords } from "./control-records.ts";
@@ -19,11 +21,15 @@ import { Coverage } from "./coverage.ts";
 import { Defaults } from "./defaults.ts";
 import type { Driver, Installed } from "./driver.ts";
 import { follow, isFollowed } from "./following.ts";
-import { type Gate, loadGate } from "./gate.ts";
+import type { Gate } from "./gate.ts";
 import { asOurselves, setAmbientActor } from "./identity.ts";
 import { onHookError } from "./module-hook.ts";
-import { configurePropagation } from "./propagation/propagation.ts";
+import { OWN_FILES_RULE, OwnFiles } from "./own-files.ts";
 import { ownWork } from "./own-work.ts";
+import { LOOK_EVERY_MS, type PolicyChange, PolicyWatch } from "./policy-watch.ts";
+import { configurePropagation } from "./propagation/propagation.ts";
+import { ReviewDesk } from "./review-desk.ts";
+import { Reviews } from "./reviews.ts";
 import { thisOwner } from "./spool/owner.ts";
 import { Shipper } from "./spool/shipper.ts";
 import { Spool } from "./spool/spool.ts";
@@ -32,14 +38,20 @@ import { SCOPE_NAME, VERSION } from "./version.ts";
 const SUMMARY_EVERY_MS = 60 * 60_000;
 const HOUSEKEEPING_EVERY_MS = 60_000;
 const LEFTOVERS_AFTER_MS = 50;
+/** The record of every touch of our own files says so; stderr hears of them this often, in milliseconds. */
+const ALARM_EVERY_MS = 10_000;
 /** How long the end of a process waits for its records to be sent; what is not sent stays in the spool. */
 const FLUSH_MS = 5000;
 
 /** The running audit of this thread. */
 export class AuditRuntime {
   readonly config: AuditConfig;
-  readonly gate: Gate;
   readonly coverage: Coverage;
+  readonly #watch: PolicyWatch;
+  readonly #ownFiles: OwnFiles;
+  readonly #core: Core;
+  #approver: NamedApprover | undefined;
+  #alarmedAt = Number.NEGATIVE_INFINITY;
   readonly #installed: readonly Installed[];
   readonly #spool: Spool;
   readonly #shipper: Shipper;
@@ -52,7 +64,9 @@ export class AuditRuntime {
   /** @throws InstrumentationError SPOOL if there is nowhere to write records to: nothing is patched then. */
   constructor(config: AuditConfig, drivers: readonly Driver[]) {
     this.config = config;
-    this.gate = ownWork(() => loadGate(config.policyFile, config.mode));
+    const { policyFile, spoolDir, dataDir } = config;
+    this.#watch = ownWork(() => new PolicyWatch(policyFile, config.mode, (change) => this.#policyChanged(change)));
+    if (config.approver !== undefined) this.#approver = endpointApprover(config.approver, config.approverHeaders);
     const resource = {
       ...config.resource,
       [ATTR_AUDIT_PRODUCER_ID]: randomUUID(),
@@ -68,23 +82,29 @@ export class AuditRuntime {
       say(`records were removed from the spool before they were sent: ${file.path}`);
       this.#records.bypass("spool_removed", `${file.path}, ${file.records ?? "an unknown number of"} records`);
     });
+    this.#ownFiles = ownWork(() => new OwnFiles({ policyFile, spoolDir, dataDir }));
+    const reviews = new Reviews({ approver: () => this.#approver, timeoutMs: config.approverTimeoutMs });
     const core = new Core({
       policy: this.gate.policy,
       mode: this.gate.mode,
       unattributed: config.unattributed,
-      // An operator who says "deny" without a policy means it; with one, its mode says whether anything is stopped.
-      unattributedMode: config.mode ?? (config.policyFile === undefined ? "enforce" : this.gate.mode),
-      defaults: new Defaults([config.spoolDir, ...(config.policyFile === undefined ? [] : [config.policyFile])]),
+      unattributedMode: this.#unattributedMode,
+      defaults: new Defaults([spoolDir, dataDir, ...(policyFile === undefined ? [] : [policyFile])]),
+      ownFiles: this.#ownFiles,
+      onOwnFile: (target, event, recordId) => this.#alarm(`${event} on ${target.id}`, recordId),
+      reviewDesk: () => desk,
       sink: this.#spool,
       onTrouble: say,
     });
+    this.#core = core;
     setAmbientActor(config.agent, config.cause);
     configurePropagation(config.propagation);
     follow(config);
     onHookError((error, loaded) => say(`${loaded.name} ${loaded.version ?? ""} is not covered: ${String(error)}`));
     this.#installed = drivers.map((driver) => driver.install());
     this.coverage = new Coverage(this.#installed.flatMap((installed) => installed.covered));
-    this.#records = new ControlRecords(core, this.gate, this.coverage, config.agent);
+    this.#records = new ControlRecords(core, () => this.gate, this.coverage, config.agent);
+    const desk = new ReviewDesk(reviews, this.#records);
     this.#records.start();
     this.#records.policyLoaded(config.policyFile);
     core.takeCounts();
@@ -92,6 +112,18 @@ export class AuditRuntime {
     this.#startTimers();
     process.on("beforeExit", this.#onBeforeExit);
     process.on("exit", this.#onExit);
+  }
+
+  /** The policy in force. */
+  get gate(): Gate {
+    return this.#watch.gate;
+  }
+
+  /** Takes the function that decides on reviews, once; whoever comes later is not the one that was meant. */
+  setApprover(approver: Approver): void {
+    if (this.#approver === undefined) this.#approver = functionApprover(approver);
+    else if (this.config.approver !== undefined) say("OTEL_AUDIT_APPROVER is set: it is asked, not the function");
+    else this.#records.bypass("approver_replaced", "an approver was set again; the first one stays");
   }
 
   /**
@@ -137,6 +169,33 @@ export class AuditRuntime {
     ownWork(() => this.#spool.close());
   }
 
+  /** An operator who says "deny" without a policy means it; with one, its mode says whether anything is stopped. */
+  get #unattributedMode(): PolicyMode {
+    return this.config.mode ?? (this.config.policyFile === undefined ? "enforce" : this.gate.mode);
+  }
+
+  /** The file of the policy is another one. */
+  #policyChanged({ gate, error }: PolicyChange): void {
+    const file = this.config.policyFile ?? "";
+    ownWork(() => this.#ownFiles.refresh());
+    if (error === undefined) {
+      this.#records.policyLoaded(file);
+      this.#core.use(gate.policy, gate.mode, this.#unattributedMode);
+    } else this.#records.policyRefused(file, error);
+    if (!isMainThread) return;
+    if (error === undefined) say(`the policy was changed: ${gate.policy.id}, mode ${gate.mode}`);
+    else say(`the changed policy cannot be used, ${gate.policy.id} stays in force: ${error.message}`);
+    if (error === undefined) for (const warning of gate.warnings) say(`policy warning: ${warning}`);
+  }
+
+  #alarm(what: string, recordId: string): void {
+    this.#records.bypass(OWN_FILES_RULE, what, recordId);
+    const now = performance.now();
+    if (now - this.#alarmedAt < ALARM_EVERY_MS) return;
+    this.#alarmedAt = now;
+    say(`ALARM: stopped ${what}, which belongs to the audit (record ${recordId})`);
+  }
+
   #startTimers(): void {
     asOurselves(() => {
       const leftovers = (): void => {
@@ -151,6 +210,7 @@ export class AuditRuntime {
         setTimeout(() => attempt(leftovers), LEFTOVERS_AFTER_MS).unref(),
         setInterval(() => attempt(housekeeping), HOUSEKEEPING_EVERY_MS).unref(),
         setInterval(() => this.#records.summary(), SUMMARY_EVERY_MS).unref(),
+        setInterval(() => ownWork(() => this.#watch.look()), LOOK_EVERY_MS).unref(),
       );
     });
   }

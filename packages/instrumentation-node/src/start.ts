@@ -1,9 +1,12 @@
 import { isMainThread } from "node:worker_threads";
 
+import type { Approver } from "./approver.ts";
 import { type AuditConfig, configFromEnvironment } from "./config.ts";
 import { drivers } from "./drivers/index.ts";
+import { InstrumentationError } from "./errors.ts";
 import { shareIdentity } from "./identity.ts";
 import { announce, AuditRuntime, say } from "./runtime.ts";
+import { isFunction } from "./unknown.ts";
 
 /** Set on globalThis by the copy of this package that patched: a second copy must not patch again. */
 const RUNNING = Symbol.for("otel-audit.running.1");
@@ -12,6 +15,24 @@ const processWide: typeof globalThis & { [RUNNING]?: AuditRuntime } = globalThis
 /** The audit of this thread, if it runs. */
 export function running(): AuditRuntime | undefined {
   return processWide[RUNNING];
+}
+
+/** Of an application that is ready before its audit is. */
+let early: Approver | undefined;
+
+/**
+ * Sets the function that decides, in enforce mode, on actions that a rule wants reviewed; once for a thread. With
+ * OTEL_AUDIT_APPROVER the endpoint decides and the function is not asked.
+ *
+ * @throws InstrumentationError INVALID_CONFIG if it is not a function
+ */
+export function setApprover(approver: Approver): void {
+  if (!isFunction(approver)) {
+    throw new InstrumentationError("INVALID_CONFIG", `setApprover: must be a function, got ${typeof approver}`);
+  }
+  const runtime = running();
+  if (runtime === undefined) early ??= approver;
+  else runtime.setApprover(approver);
 }
 
 /** Work of the drivers that cannot be done synchronously. */
@@ -33,6 +54,7 @@ export function start(config: AuditConfig = configFromEnvironment()): AuditRunti
   const runtime = new AuditRuntime(config, drivers);
   Object.defineProperty(processWide, RUNNING, { value: runtime, configurable: true });
   shareIdentity();
+  if (early !== undefined) runtime.setApprover(early);
   announce(runtime);
   return runtime;
 }
