@@ -106,7 +106,7 @@ export class ControlRecords implements ReviewRecords {
     this.#write(EVENT_POLICY_LOADED, "UPDATE", attributes, particulars);
   }
 
-  /** `review.requested`, of the agent whose action waits. */
+  /** `review.requested`, of the agent whose action waits; of otel-audit where it is nobody's. */
   reviewRequested({ id, approver, reviewed }: OpenReview): boolean {
     const attributes = { [ATTR_AUDIT_REVIEW_ID]: id, [ATTR_AUDIT_REVIEW_APPROVER]: approver.name };
     const { actor, recordId: cause } = reviewed;

@@ -16,7 +16,7 @@ import { newRecordId } from "./ids.ts";
 import { BegunOperation, type Finish, POLICY_DENIED } from "./operation.ts";
 import { OWN_FILES_RULE, type OwnFiles } from "./own-files.ts";
 import { type Begun, type Ended, RecordEncoder } from "./record-encoder.ts";
-import type { OpenReview, ReviewDesk } from "./review-desk.ts";
+import type { Review, ReviewDesk } from "./review-desk.ts";
 import { activeSpan } from "./trace-context.ts";
 
 /** Where records go, numbered. Every write may throw: nothing is written then, and the number is given to the next. */
@@ -158,8 +158,9 @@ export class Core implements AuditCore {
       return undefined;
     }
     const own = this.#options.ownFiles?.touchedBy(action);
-    const verdict = own === undefined ? spare(action, this.#judge(action, scope)) : this.#ownFileVerdict(action.action, own);
-    if (action.loading === true && !concernsModules(verdict, action)) {
+    const verdict =
+      own === undefined ? spare(action, this.#judge(action, scope)) : this.#ownFileVerdict(action.action, own);
+    if (own === undefined && action.loading === true && !concernsModules(verdict, action)) {
       this.count("module_loading");
       return undefined;
     }
@@ -198,28 +199,21 @@ export class Core implements AuditCore {
 
   /** Holds an action back until somebody has decided; where that cannot be, it is stopped. */
   #review(begun: Unnumbered, canWait: boolean): Operation {
-    const desk = canWait ? this.#options.reviewDesk?.() : undefined;
-    const review = desk?.open(begun) ?? (canWait ? "no approver is configured" : "a synchronous call cannot wait");
-    if (desk === undefined || typeof review === "string") {
-      const { verdict } = begun;
-      return this.#stop({ ...begun, verdict: { ...verdict, reason: `${verdict.reason} (not reviewed: ${review})` } });
-    }
-    const operation = this.#start({
-      ...begun,
-      attributes: { ...begun.attributes, [ATTR_AUDIT_REVIEW_ID]: review.id },
-    });
-    if (operation instanceof BegunOperation) operation.decided = this.#decide(desk, review, operation);
+    const review = canWait
+      ? (this.#options.reviewDesk?.().open(begun) ?? "no approver is configured")
+      : "a synchronous call cannot wait";
+    if (typeof review === "string") return this.#stop(because(begun, `not reviewed: ${review}`));
+    const attributes = { ...begun.attributes, [ATTR_AUDIT_REVIEW_ID]: review.id };
+    const operation = this.#start({ ...begun, attributes });
+    if (operation instanceof BegunOperation) operation.decided = this.#decide(begun, review, operation);
     return operation;
   }
 
-  async #decide(desk: ReviewDesk, review: OpenReview, operation: BegunOperation): Promise<void> {
-    const { decision, by = "nobody", reason } = await desk.ask(review);
+  async #decide(begun: Unnumbered, review: Review, operation: BegunOperation): Promise<void> {
+    const { decision, by = "nobody", reason } = await review.ask();
     if (decision === "approved") return;
-    const { verdict } = review.reviewed;
-    const why = `${verdict.reason} (denied by ${by}${reason === undefined ? "" : `: ${reason}`})`;
-    operation.deny(this.#error({ ...review.reviewed, verdict: { ...verdict, reason: why } }), {
-      [ATTR_AUDIT_REVIEW_DECISION]: decision,
-    });
+    const why = `denied by ${by}${reason === undefined ? "" : `: ${reason}`}`;
+    operation.deny(this.#error(because(begun, why)), { [ATTR_AUDIT_REVIEW_DECISION]: decision });
   }
 
   /** The intent is on its way to the disk before the action runs; one that cannot be recorded does not run. */
@@ -351,6 +345,12 @@ function concernsModules({ decision, ruleId, targetName }: Verdict, { targets }:
 function spare(action: ObservedAction, verdict: Verdict): Verdict {
   if (action.event !== EVENT_AUDIT_BYPASS || verdict.ruleId !== DEFAULT_RULE) return verdict;
   return { ...verdict, decision: "allow", reason: "no rule of the policy speaks about it" };
+}
+
+/** The same with more of a reason. */
+function because(begun: Unnumbered, why: string): Unnumbered {
+  const { verdict } = begun;
+  return { ...begun, verdict: { ...verdict, reason: `${verdict.reason} (${why})` } };
 }
 
 function verdictOf(

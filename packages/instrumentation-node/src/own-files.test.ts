@@ -81,6 +81,14 @@ it("a recursive copy over one of our parents is stopped only where it brings our
   expect(own.touchedBy(action("file.copy WRITE <evil/** app/**"))).toBeDefined();
 });
 
+it("a recursive copy of one of our parents is stopped only where it takes keys along", () => {
+  const copy = action("file.copy CREATE <data/** elsewhere/**");
+  expect(own.touchedBy(copy)).toBeUndefined();
+  mkdirSync(join(dir, "data", "keys"), { recursive: true });
+  expect(own.touchedBy(copy)).toBeDefined();
+  expect(own.touchedBy(action("file.list READ data/**"))).toBeUndefined();
+});
+
 it("looks at files only", () => {
   const id = pathToFileURL(join(dir, "spool")).href;
   expect(

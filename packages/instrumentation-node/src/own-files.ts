@@ -1,5 +1,5 @@
 import * as fs from "node:fs";
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 import {
@@ -70,10 +70,17 @@ export class OwnFiles {
       if (target.type !== "file") continue;
       const id = FOLDS_CASE ? target.id.toLowerCase() : target.id;
       if (isRead || (target.access === "read" && action.event === EVENT_FILE_COPY)) {
-        if (id.startsWith(this.#keys) && isWithin(id, this.#keys)) return target;
+        if (this.#givesKeys(action, target, id)) return target;
       } else if (this.#owns(id) || this.#reaches(action, target, id)) return target;
     }
     return undefined;
+  }
+
+  /** Whether what is read are keys, or a directory that is copied with the keys in it. */
+  #givesKeys(action: ObservedAction, target: Target, id: string): boolean {
+    if (id.startsWith(this.#keys) && isWithin(id, this.#keys)) return true;
+    if (target.recursive !== true || action.event !== EVENT_FILE_COPY) return false;
+    return this.#keys.startsWith(id.endsWith("/") ? id : `${id}/`) && existsSync(join(this.#paths.dataDir, "keys"));
   }
 
   #owns(id: string): boolean {

@@ -13,6 +13,14 @@ export interface ReviewRecords {
   reviewDecided(review: OpenReview, result: ReviewResult): boolean;
 }
 
+/** A review that somebody can decide. */
+export interface Review {
+  /** `audit.review.id`. */
+  readonly id: string;
+  /** Asks, after the intent of the action was written. Never rejects. */
+  ask(): Promise<ReviewResult>;
+}
+
 /** A question that is about to be asked. */
 export interface OpenReview {
   /** `audit.review.id`. */
@@ -38,13 +46,14 @@ export class ReviewDesk {
   }
 
   /** Opens the review of an action; a text says why nobody can be asked. */
-  open(reviewed: Reviewed): OpenReview | string {
+  open(reviewed: Reviewed): Review | string {
     const approver = this.#reviews.available;
-    return typeof approver === "string" ? approver : { id: newRecordId(nowMicros()), approver, reviewed };
+    if (typeof approver === "string") return approver;
+    const id = newRecordId(nowMicros());
+    return { id, ask: () => this.#ask({ id, approver, reviewed }) };
   }
 
-  /** Asks, after the intent of the action was written. Never rejects. */
-  async ask(review: OpenReview): Promise<ReviewResult> {
+  async #ask(review: OpenReview): Promise<ReviewResult> {
     if (!this.#records.reviewRequested(review)) return UNRECORDED;
     const result = await this.#reviews.ask(review.approver, requestOf(review));
     // An approval that nobody can be shown afterwards is none.
