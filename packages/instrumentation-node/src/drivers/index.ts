@@ -1,6 +1,7 @@
 import type { Driver } from "../driver.ts";
 import { fsDriver } from "./fs/driver.ts";
 import { httpDriver } from "./http/driver.ts";
+import { httpServerDriver } from "./http-server.ts";
 import { mcpDriver } from "./mcp/driver.ts";
 import { pgDriver } from "./pg.ts";
 import { childProcessDriver } from "./process/child-process.ts";
@@ -14,4 +15,5 @@ export const drivers: readonly Driver[] = [
   pgDriver,
   mcpDriver,
   childProcessDriver,
+  httpServerDriver,
 ];

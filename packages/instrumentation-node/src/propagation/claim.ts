@@ -1,17 +1,3 @@
-import {
-  ATTR_AUDIT_ACTOR_CHAIN,
-  ATTR_AUDIT_ACTOR_ID,
-  ATTR_AUDIT_ACTOR_TYPE,
-  ATTR_AUDIT_CAUSE_RECORD_ID,
-  ATTR_AUDIT_ON_BEHALF_OF_ID,
-  ATTR_AUDIT_ON_BEHALF_OF_TYPE,
-  ATTR_AUDIT_WORKFLOW_ID,
-  ATTR_GEN_AI_AGENT_NAME,
-  ATTR_GEN_AI_AGENT_VERSION,
-  ATTR_GEN_AI_CONVERSATION_ID,
-  ATTR_GEN_AI_WORKFLOW_NAME,
-} from "@otel-audit/semantic-conventions";
-
 import { type Actor, actorType, type Claim, MAX_CHAIN } from "../identity/actor.ts";
 import { cleanName } from "../text.ts";
 
@@ -25,26 +11,28 @@ const MAX_WRITTEN = 4096;
 /** What is longer is not read. */
 const MAX_READ = 16 * 1024;
 
-const KEYS: ReadonlySet<string> = new Set([
-  ATTR_AUDIT_ACTOR_ID,
-  ATTR_AUDIT_ACTOR_TYPE,
-  ATTR_AUDIT_ACTOR_CHAIN,
-  ATTR_AUDIT_CAUSE_RECORD_ID,
-  ATTR_AUDIT_ON_BEHALF_OF_ID,
-  ATTR_AUDIT_ON_BEHALF_OF_TYPE,
-  ATTR_AUDIT_WORKFLOW_ID,
-  ATTR_GEN_AI_AGENT_NAME,
-  ATTR_GEN_AI_AGENT_VERSION,
-  ATTR_GEN_AI_CONVERSATION_ID,
-  ATTR_GEN_AI_WORKFLOW_NAME,
-]);
+/** All of them are ours by their prefix: the application's own baggage is never taken for them. */
+const KEY = {
+  id: "audit.actor.id",
+  type: "audit.actor.type",
+  chain: "audit.actor.chain",
+  name: "audit.agent.name",
+  version: "audit.agent.version",
+  onBehalfOf: "audit.on_behalf_of.id",
+  onBehalfOfType: "audit.on_behalf_of.type",
+  workflowName: "audit.workflow.name",
+  workflowId: "audit.workflow.id",
+  conversation: "audit.conversation.id",
+  cause: "audit.cause.record.id",
+} as const;
+const KEYS: ReadonlySet<string> = new Set(Object.values(KEY));
 
 const written = new WeakMap<Actor, string>();
 
 /** The entries for an actor and a cause; empty without both. */
 export function writeBaggage(actor: Actor | undefined, cause: string | undefined): string {
   const who = actor === undefined ? "" : entriesOf(actor);
-  const why = cause === undefined ? "" : entry(ATTR_AUDIT_CAUSE_RECORD_ID, cause);
+  const why = cause === undefined ? "" : entry(KEY.cause, cause);
   return who === "" || why === "" ? who + why : `${why},${who}`;
 }
 
@@ -52,16 +40,16 @@ function entriesOf(actor: Actor): string {
   const known = written.get(actor);
   if (known !== undefined) return known;
   const values: readonly (readonly [string, string | undefined])[] = [
-    [ATTR_AUDIT_ACTOR_ID, actor.id],
-    [ATTR_AUDIT_ACTOR_TYPE, actor.type],
-    [ATTR_AUDIT_ON_BEHALF_OF_ID, actor.onBehalfOf],
-    [ATTR_AUDIT_ON_BEHALF_OF_TYPE, actor.onBehalfOfType],
-    [ATTR_GEN_AI_WORKFLOW_NAME, actor.workflowName],
-    [ATTR_AUDIT_WORKFLOW_ID, actor.workflowId],
-    [ATTR_GEN_AI_CONVERSATION_ID, actor.conversation],
-    [ATTR_AUDIT_ACTOR_CHAIN, actor.chain.length === 0 ? undefined : JSON.stringify(actor.chain)],
-    [ATTR_GEN_AI_AGENT_NAME, actor.name],
-    [ATTR_GEN_AI_AGENT_VERSION, actor.version],
+    [KEY.id, actor.id],
+    [KEY.type, actor.type],
+    [KEY.onBehalfOf, actor.onBehalfOf],
+    [KEY.onBehalfOfType, actor.onBehalfOfType],
+    [KEY.workflowName, actor.workflowName],
+    [KEY.workflowId, actor.workflowId],
+    [KEY.conversation, actor.conversation],
+    [KEY.chain, actor.chain.length === 0 ? undefined : JSON.stringify(actor.chain)],
+    [KEY.name, actor.name],
+    [KEY.version, actor.version],
   ];
   let text = "";
   for (const [key, value] of values) {
@@ -90,24 +78,24 @@ const REFUSED = Symbol("refused");
 export function readBaggage(header: string): ReadBaggage | typeof REFUSED {
   const values = ourEntries(header);
   if (values === undefined) return REFUSED;
-  const chain = readChain(values.get(ATTR_AUDIT_ACTOR_CHAIN));
-  const cause = readRecordId(values.get(ATTR_AUDIT_CAUSE_RECORD_ID));
+  const chain = readChain(values.get(KEY.chain));
+  const cause = readRecordId(values.get(KEY.cause));
   if (chain === undefined || cause === null) return REFUSED;
-  const id = values.get(ATTR_AUDIT_ACTOR_ID);
+  const id = values.get(KEY.id);
   if (id === undefined) return { claim: undefined, cause };
-  const onBehalfOf = values.get(ATTR_AUDIT_ON_BEHALF_OF_ID);
+  const onBehalfOf = values.get(KEY.onBehalfOf);
   const claim: Claim = {
     id,
-    type: actorType(values.get(ATTR_AUDIT_ACTOR_TYPE), id, "agent"),
+    type: actorType(values.get(KEY.type), id, "agent"),
     chain,
-    name: values.get(ATTR_GEN_AI_AGENT_NAME),
-    version: values.get(ATTR_GEN_AI_AGENT_VERSION),
+    name: values.get(KEY.name),
+    version: values.get(KEY.version),
     onBehalfOf,
     onBehalfOfType:
-      onBehalfOf === undefined ? undefined : actorType(values.get(ATTR_AUDIT_ON_BEHALF_OF_TYPE), onBehalfOf, "user"),
-    workflowName: values.get(ATTR_GEN_AI_WORKFLOW_NAME),
-    workflowId: values.get(ATTR_AUDIT_WORKFLOW_ID),
-    conversation: values.get(ATTR_GEN_AI_CONVERSATION_ID),
+      onBehalfOf === undefined ? undefined : actorType(values.get(KEY.onBehalfOfType), onBehalfOf, "user"),
+    workflowName: values.get(KEY.workflowName),
+    workflowId: values.get(KEY.workflowId),
+    conversation: values.get(KEY.conversation),
   };
   return { claim, cause };
 }
@@ -116,17 +104,30 @@ export function isRefused(read: ReadBaggage | typeof REFUSED): read is typeof RE
   return read === REFUSED;
 }
 
+/** The members of a `baggage` header that are not ours, as they are. */
+export function withoutOurs(header: string): string {
+  if (!header.includes("audit.")) return header;
+  return header
+    .split(",")
+    .filter((member) => !KEYS.has(keyOf(member)))
+    .join(",")
+    .trim();
+}
+
+function keyOf(member: string): string {
+  return member.slice(0, Math.max(0, member.indexOf("="))).trim();
+}
+
 function ourEntries(header: string): Map<string, string> | undefined {
   if (header.length > MAX_READ) return undefined;
   const values = new Map<string, string>();
   for (const member of header.split(",")) {
     // What stands behind a semicolon are properties of the entry; ours have none.
     const [pair = ""] = member.split(";", 1);
-    const at = pair.indexOf("=");
-    const key = pair.slice(0, Math.max(0, at)).trim();
+    const key = keyOf(pair);
     if (!KEYS.has(key)) continue;
-    const value = decode(pair.slice(at + 1).trim());
-    const isClean = value !== undefined && (key === ATTR_AUDIT_ACTOR_CHAIN || isName(value));
+    const value = decode(pair.slice(pair.indexOf("=") + 1).trim());
+    const isClean = value !== undefined && (key === KEY.chain || isName(value));
     if (!isClean || values.has(key)) return undefined;
     values.set(key, value);
   }

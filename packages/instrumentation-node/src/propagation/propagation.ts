@@ -1,7 +1,7 @@
 import { count } from "../audit.ts";
-import { claimedActor } from "../identity/actor.ts";
+import { type Actor, claimedActor } from "../identity/actor.ts";
 import { currentScope, type Scope } from "../identity/scope.ts";
-import { isRefused, readBaggage, readRecordId, writeBaggage } from "./claim.ts";
+import { isRefused, readBaggage, readRecordId, withoutOurs, writeBaggage } from "./claim.ts";
 import type { HostList, Sources } from "./hosts.ts";
 
 /** To whom this process says who acts, and whose word it takes. */
@@ -27,13 +27,31 @@ export function acceptsHttp(): boolean {
   return propagation.from.http;
 }
 
+/** A request to a host, as its `baggage` header has to know it. */
+export interface Told {
+  /** Undefined where it does not go there directly: through a proxy that can read it, or a unix socket. */
+  readonly host: string | undefined;
+  readonly port: number;
+  readonly actor: Actor | undefined;
+  readonly recordId: string;
+}
+
 /**
- * The entries to add to the `baggage` header of a request, if its host is listed. The request itself is what leads to
- * what the other process does, so its record is the cause there.
+ * The `baggage` header of a request; undefined: as it is, empty: none. A listed host is told who acts, and that the record
+ * of the request is the cause of what it does. No other host is, not even where the application passes on the header of a
+ * request that it got.
  */
-export function baggageFor(host: string, port: number, recordId: string): string | undefined {
-  if (propagation.to === undefined || !propagation.to(host, port)) return undefined;
-  return writeBaggage(currentScope().actor, recordId);
+export function baggageOf(given: string | undefined, { host, port, actor, recordId }: Told): string | undefined {
+  const isTold = host !== undefined && propagation.to?.(host, port) === true;
+  if (!isTold && (given === undefined || !isActive())) return undefined;
+  const others = given === undefined ? "" : withoutOurs(given);
+  if (!isTold) return others === given ? undefined : others;
+  const ours = writeBaggage(actor, recordId);
+  return others === "" ? ours : `${others},${ours}`;
+}
+
+function isActive(): boolean {
+  return propagation.to !== undefined || propagation.from.http;
 }
 
 /** Where a request with our entries in its `baggage` header is answered; undefined without them or from a stranger. */

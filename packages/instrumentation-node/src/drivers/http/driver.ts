@@ -6,6 +6,7 @@ import { http, https } from "../../builtins.ts";
 import type { Driver, Installed } from "../../driver.ts";
 import { replace } from "../../patch.ts";
 import { type AnyFunction, isObject, property } from "../../unknown.ts";
+import { withBaggage } from "./baggage.ts";
 import { Exchange } from "./exchange.ts";
 import { refuse, untilDecided } from "./hold.ts";
 import { foreignAgent, ownWay } from "./own-way.ts";
@@ -98,6 +99,7 @@ function wrapStoreHeader(original: AnyFunction): AnyFunction {
         hostHeaderOf(this, args[1]),
       );
       if (exchange.operation?.denied !== undefined) this.destroy(exchange.operation.denied);
+      args[1] = withBaggage(args[1], exchange);
     }
     return Reflect.apply(original, this, args);
   };

@@ -7,8 +7,10 @@ import {
 } from "@otel-audit/semantic-conventions";
 
 import { begin, type ObservedAction, type Operation } from "../../audit.ts";
+import { type Actor, currentActor } from "../../identity.ts";
+import { baggageOf } from "../../propagation/propagation.ts";
 import { property } from "../../unknown.ts";
-import { httpAction, type HttpDestination, originOf, otherHost } from "./target.ts";
+import { httpAction, type HttpDestination, originOf, otherHost, portOf, seenByOthers } from "./target.ts";
 
 /** The `error.type` of a request that was changed after its verdict; what was sent instead has a record of its own. */
 const CHANGED = "changed_before_sent";
@@ -20,6 +22,8 @@ export class Exchange {
   operation: Operation | undefined;
   readonly #destination: HttpDestination;
   readonly #ownWay: boolean;
+  // The head may be rendered in another context than the caller's.
+  readonly #actor: Actor | undefined = currentActor();
   #action: ObservedAction;
   #late: Attributes | undefined;
 
@@ -49,6 +53,14 @@ export class Exchange {
       const named = otherHost(hostHeader, originOf(asked.scheme, asked.host, asked.port));
       if (named !== undefined) this.#late = { [ATTR_AUDIT_HTTP_HOST]: named };
     }
+  }
+
+  /** Its `baggage` header; undefined: as it is, empty: none. */
+  baggage(given: string | undefined): string | undefined {
+    if (this.operation === undefined) return undefined;
+    const asked = this.#destination;
+    const host = seenByOthers(asked) ? undefined : asked.host;
+    return baggageOf(given, { host, port: portOf(asked), actor: this.#actor, recordId: this.operation.recordId });
   }
 
   answered(status: number, socket: unknown): void {

@@ -250,3 +250,13 @@ export function textOf(value: unknown): string {
     return "";
   }
 }
+
+export function portOf({ port, scheme }: HttpDestination): number {
+  return port === undefined ? DEFAULT_PORTS[scheme] : Number(port);
+}
+
+/** Whether more than the server can read the request's head, or nobody knows who serves it. */
+export function seenByOthers({ path, socketPath, proxy, scheme, method }: HttpDestination): boolean {
+  const isProxied = (proxy !== undefined && scheme === "http") || !path.startsWith("/");
+  return socketPath !== undefined || method === "CONNECT" || isProxied;
+}

@@ -6,6 +6,7 @@ import { AuditPolicyDeniedError } from "../../errors.ts";
 import { onPackage } from "../../module-hook.ts";
 import { replace } from "../../patch.ts";
 import { type AnyFunction, isFunction, isObject, property } from "../../unknown.ts";
+import { withBaggageInList } from "../http/baggage.ts";
 import { Exchange } from "../http/exchange.ts";
 import { destinationOf, innermost, pathOf, takeDecision, wrapDispatch } from "./dispatch.ts";
 import { markMaker, parseServer, prototypeOf, rememberOptions } from "./dispatchers.ts";
@@ -129,6 +130,7 @@ function onCreate(message: unknown): void {
     return;
   }
   pending.set(request, exchange);
+  if (Array.isArray(request["headers"])) withBaggageInList(request["headers"], exchange);
   if (request["upgrade"] || request["method"] === "CONNECT") watchUpgrade(request, exchange);
 }
 
