@@ -14,7 +14,7 @@ test("defaults: record everything, to a local collector, from a private director
     policyFile: undefined,
     mode: undefined,
     unattributed: "record",
-    propagation: { to: undefined, from: { stdio: true, http: false } },
+    propagation: { to: undefined, from: { stdio: true, http: false }, isInherited: false },
     resource: { "service.name": "unknown_service:node" },
   });
   expect(config.endpoint.href).toBe("http://127.0.0.1:4318/");

@@ -7,7 +7,7 @@ import { ATTR_SERVICE_NAME } from "@otel-audit/semantic-conventions";
 
 import { InstrumentationError } from "./errors.ts";
 import type { Actor } from "./identity.ts";
-import { actorFromEnvironment, causeFromEnvironment, type Environment } from "./identity-environment.ts";
+import { actorFromEnvironment, causeFromEnvironment, isInherited, type Environment } from "./identity-environment.ts";
 import { parseHosts, parseSources } from "./propagation/hosts.ts";
 import type { Propagation } from "./propagation/propagation.ts";
 
@@ -130,7 +130,7 @@ function propagation(env: Environment): Propagation {
     const message = "OTEL_AUDIT_ACCEPT_FROM: must be none, stdio, unix, loopback, addresses, networks or *";
     throw new InstrumentationError("INVALID_CONFIG", `${message}, got "${sources.join(",")}"`);
   }
-  return { to: hosts.length === 0 ? undefined : to, from };
+  return { to: hosts.length === 0 ? undefined : to, from, isInherited: isInherited(env) };
 }
 
 function oneOf<T extends string>(env: Environment, name: string, values: readonly T[]): T | undefined {

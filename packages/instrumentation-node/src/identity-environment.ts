@@ -25,8 +25,11 @@ const CHAIN = "OTEL_AUDIT_AGENT_CHAIN";
 /** The record of the action that started this process. */
 const CAUSE = "OTEL_AUDIT_CAUSE_RECORD_ID";
 
+/** Set where the identity is that of whoever started the process, and not one that the process was given. */
+const INHERITED = "OTEL_AUDIT_AGENT_INHERITED";
+
 /** Every variable of an identity. */
-export const IDENTITY_VARIABLES: readonly string[] = [...Object.values(VARIABLES), CHAIN, CAUSE];
+export const IDENTITY_VARIABLES: readonly string[] = [...Object.values(VARIABLES), CHAIN, CAUSE, INHERITED];
 
 /** Who this process is, as whoever started it said; undefined when nobody did. */
 export function actorFromEnvironment(env: Environment): Actor | undefined {
@@ -50,6 +53,11 @@ export function actorFromEnvironment(env: Environment): Actor | undefined {
   return chain.length === 0 ? actor : Object.freeze({ ...actor, chain: Object.freeze(chain) });
 }
 
+/** Whether the process has the identity of whoever started it. */
+export function isInherited(env: Environment): boolean {
+  return env[INHERITED] === "1";
+}
+
 /** The record that led to this process, from the environment. */
 export function causeFromEnvironment(env: Environment): string | undefined {
   return cleanName(env[CAUSE], 64);
@@ -60,7 +68,11 @@ export function causeFromEnvironment(env: Environment): string | undefined {
  * @param cause id of the record of starting it
  */
 export function environmentOf(actor: Actor, cause: string | undefined): Environment {
-  const env: Record<string, string | undefined> = { ...causeEnvironment(cause), ...chainEnvironment(actor.chain) };
+  const env: Record<string, string | undefined> = {
+    ...causeEnvironment(cause),
+    ...chainEnvironment(actor.chain),
+    [INHERITED]: "1",
+  };
   for (const [key, variable] of Object.entries(VARIABLES)) {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of the table
     env[variable] = actor[key as keyof typeof VARIABLES];
@@ -70,7 +82,8 @@ export function environmentOf(actor: Actor, cause: string | undefined): Environm
 
 /** For a process that was given an identity of its own by the application: who started it. */
 export function callerEnvironment(caller: Actor, cause: string | undefined): Environment {
-  return { ...causeEnvironment(cause), ...chainEnvironment([...caller.chain, caller.id]) };
+  const chain = chainEnvironment([...caller.chain, caller.id]);
+  return { ...causeEnvironment(cause), ...chain, [INHERITED]: undefined };
 }
 
 /** For a process that nobody started, as far as is known. */

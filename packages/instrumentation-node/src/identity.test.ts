@@ -181,20 +181,21 @@ test("an identity object that changes after the call is a new identity the next 
   expect(seen[1]).toBe(seen[0]);
 });
 
+async function* model(): AsyncGenerator<string | undefined> {
+  yield who();
+  await sleep(1);
+  yield who();
+  yield* other();
+}
+async function* other(): AsyncGenerator<string | undefined> {
+  yield who();
+}
+function* plain(): Generator<string | undefined> {
+  yield who();
+  yield who();
+}
+
 test("each step of a generator runs as its agent, whoever asks for it", async () => {
-  async function* model(): AsyncGenerator<string | undefined> {
-    yield who();
-    await sleep(1);
-    yield who();
-    yield* other();
-  }
-  async function* other(): AsyncGenerator<string | undefined> {
-    yield who();
-  }
-  function* plain(): Generator<string | undefined> {
-    yield who();
-    yield who();
-  }
   const stream = withAgent({ id: "agent:a" }, model);
   const seen: (string | undefined)[] = [];
   await withAgent({ id: "agent:b" }, async () => {

@@ -53,6 +53,11 @@ export function setAmbientActor(actor: Actor | undefined, causeRecordId?: string
   ambient = { actor, quiet: false, cause };
 }
 
+/** Who acts where no `withAgent` says so. */
+export function ambientActor(): Actor | undefined {
+  return ambient.actor;
+}
+
 /** Who acts, and what led to it. On the way of every action: one look into the storage. */
 export function currentScope(): Scope {
   return storage.getStore() ?? ambient;

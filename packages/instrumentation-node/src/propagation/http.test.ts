@@ -166,8 +166,14 @@ test.each([
   expect(client.code).toBe(0);
   await server.kill();
   const actions = app.sink.spans;
-  const of = (span: (typeof actions)[number], key: string): string =>
-    span.attributes?.[key] === undefined ? "" : [span.attributes[key]].join();
+  const of = ({ attributes }: (typeof actions)[number], key: string): string => {
+    const value = attributes?.[key];
+    return typeof value === "string"
+      ? value
+      : Array.isArray(value)
+        ? value.filter((id) => typeof id === "string").join()
+        : "";
+  };
   const requests = actions
     .filter((span) => text(span, "audit.event.name") === "http.request")
     .map((span) => text(span, "audit.record.id"));

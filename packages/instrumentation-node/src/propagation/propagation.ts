@@ -1,6 +1,6 @@
 import { count } from "../audit.ts";
 import { type Actor, claimedActor } from "../identity/actor.ts";
-import { currentScope, type Scope } from "../identity/scope.ts";
+import { ambientActor, currentActor, currentScope, type Scope } from "../identity/scope.ts";
 import { isRefused, readBaggage, readRecordId, withoutOurs, writeBaggage } from "./claim.ts";
 import type { HostList, Sources } from "./hosts.ts";
 
@@ -9,6 +9,8 @@ export interface Propagation {
   /** Undefined: to nobody. */
   readonly to: HostList | undefined;
   readonly from: Sources;
+  /** The process has the identity of whoever started it, and none of its own. */
+  readonly isInherited: boolean;
 }
 
 /** Counted in `process.summary`: what was sent as an identity and is not well-formed. */
@@ -16,10 +18,12 @@ const REFUSED = "identity_claim_refused";
 
 const NOBODY: Sources = { stdio: false, http: false, accepts: () => false };
 
-let propagation: Propagation = { to: undefined, from: NOBODY };
+const NONE: Propagation = { to: undefined, from: NOBODY, isInherited: false };
+
+let propagation = NONE;
 
 export function configurePropagation(next: Propagation | undefined): void {
-  propagation = next ?? { to: undefined, from: NOBODY };
+  propagation = next ?? NONE;
 }
 
 /** Whether identities are taken from HTTP requests at all. */
@@ -57,7 +61,7 @@ function isActive(): boolean {
 /** Where a request with our entries in its `baggage` header is answered; undefined without them or from a stranger. */
 export function scopeOfRequest(header: unknown, address: string | undefined): Scope | undefined {
   if (typeof header !== "string" || !propagation.from.accepts(address)) return undefined;
-  return scopeOfBaggage(header);
+  return scopeOfBaggage(header, currentActor());
 }
 
 /** MCP's `_meta` is for keys of everybody; these are ours. */
@@ -80,12 +84,18 @@ export function scopeOfMeta(meta: unknown, isPipe: boolean): Scope {
   if (typeof meta !== "object" || meta === null) return here;
   const identity: unknown = Reflect.get(meta, META_IDENTITY);
   const isAccepted = isPipe && propagation.from.stdio && typeof identity === "string";
-  const scope = (isAccepted ? scopeOfBaggage(identity) : undefined) ?? here;
+  const own = here.actor === ambientActor() ? whateverStartedIt(here.actor) : here.actor;
+  const scope = (isAccepted ? scopeOfBaggage(identity, own) : undefined) ?? here;
   const recordId = readRecordId(Reflect.get(meta, META_CAUSE));
   return typeof recordId === "string" ? { ...scope, cause: { recordId, tool: undefined } } : scope;
 }
 
-function scopeOfBaggage(text: string): Scope | undefined {
+/** One agent started this process, but any agent of that program may be the one who calls it now. */
+function whateverStartedIt(actor: Actor | undefined): Actor | undefined {
+  return actor === undefined || propagation.isInherited ? undefined : { ...actor, chain: [] };
+}
+
+function scopeOfBaggage(text: string, own: Actor | undefined): Scope | undefined {
   const read = readBaggage(text);
   if (isRefused(read)) {
     count(REFUSED);
@@ -95,7 +105,7 @@ function scopeOfBaggage(text: string): Scope | undefined {
   if (claim === undefined && cause === undefined) return undefined;
   const here = currentScope();
   return {
-    actor: claim === undefined ? here.actor : claimedActor(claim, here.actor),
+    actor: claim === undefined ? here.actor : claimedActor(claim, own),
     quiet: here.quiet,
     cause: cause === undefined ? here.cause : { recordId: cause, tool: undefined },
   };

@@ -5,21 +5,23 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 import type { SinkSpan } from "../../../../../test/support/index.ts";
-import { type App, makeApp, REGISTER, text } from "../../testing/run-app.ts";
+import { type App, makeApp, text } from "../../testing/run-app.ts";
 
 const MODULES = fileURLToPath(new URL("../../../../../node_modules", import.meta.url));
 const FILESYSTEM = join(MODULES, "@modelcontextprotocol/server-filesystem/dist/index.js");
 
-/** Clients of the real file system server, as a child that is audited as an agent-less process. */
+/** Two agents call the real file system server, which one of them started; the audit follows into it. */
 const CLIENT = `
   const transport = new StdioClientTransport({ command: process.execPath, args: ["$SERVER", "$WORK"], stderr: "inherit",
-    env: { ...process.env, NODE_OPTIONS: "--import $REGISTER", ...JSON.parse(process.env.SERVER_ENV ?? "{}") } });
+    env: JSON.parse(process.env.SERVER_ENV ?? "{}") });
   const client = new Client({ name: "test", version: "1" });
-  await withAgent({ id: "agent:planner", onBehalfOf: "user:4711" }, async () => {
+  const show = (result) => console.log(result.isError ? "tool error" : result.content[0].text);
+  const call = (name, path) => client.callTool({ name, arguments: { path, content: "x" } }).then(show, (error) => console.log(error.code));
+  await withAgent({ id: "agent:starter" }, async () => {
     await client.connect(transport);
-    const show = (result) => console.log(result.isError ? "tool error" : result.content[0].text);
-    const call = (name, path) => client.callTool({ name, arguments: { path, content: "x" } }).then(show, (error) => console.log(error.code));
     await call("read_text_file", "$WORK/f");
+  });
+  await withAgent({ id: "agent:planner", onBehalfOf: "user:4711" }, async () => {
     await call("read_text_file", "$WORK/none");
     await call("write_file", "$WORK/denied");
   });
@@ -45,7 +47,7 @@ rules:
 
 async function application(): Promise<App> {
   const files = Object.entries({ ...CLIENTS, "policy.yaml": POLICY, "work/f": "content of f" }).map(
-    ([name, source]) => [name, source.replaceAll("$SERVER", FILESYSTEM).replaceAll("$REGISTER", REGISTER)],
+    ([name, source]) => [name, source.replaceAll("$SERVER", FILESYSTEM)],
   );
   const app = await makeApp(Object.fromEntries(files));
   symlinkSync(MODULES, join(app.dir, "node_modules"));
@@ -80,12 +82,13 @@ test.each(Object.keys(CLIENTS))("%s: a call, the same call in the server, and wh
     stdout: "content of f\ntool error\nSuccessfully wrote to " + app.work + "/denied\n",
   });
   // A loader hook is no reason to see modules being loaded.
-  expect(run.actions.filter((span) => text(span, "audit.target.id").includes("node_modules"))).toEqual([]);
+  const files = run.actions.filter((span) => text(span, "audit.target.type") === "file");
+  expect(files.filter((span) => text(span, "audit.target.id").includes("node_modules"))).toEqual([]);
   const call = "tool.call tool:secure-filesystem-server";
   expect(story(run.actions, app.work)).toEqual([
-    `agent:planner ${call}/read_text_file success`,
-    `  agent:planner ${call}/read_text_file success`,
-    `    agent:planner file.read f success`,
+    `agent:starter ${call}/read_text_file success`,
+    `  agent:starter ${call}/read_text_file success`,
+    `    agent:starter file.read f success`,
     `agent:planner ${call}/read_text_file failure tool_error`,
     `  agent:planner ${call}/read_text_file failure tool_error`,
     `    agent:planner file.read none failure ENOENT`,
@@ -117,7 +120,7 @@ test("a call that the server's policy denies is a tool's error for the client, a
     "agent:planner tool.call tool:secure-filesystem-server/write_file failure tool_error",
     "  agent:files tool.call tool:secure-filesystem-server/write_file failure policy_denied",
   ]);
-  // An agent of the server's own is accountable; the one that asked stands before it.
+  // An agent of the server's own is accountable; the one that asked stands before it, not the one that started it.
   const [denied] = run.actions.filter((span) => text(span, "error.type") === "policy_denied");
   expect(denied).toMatchObject({
     kind: 2,
@@ -130,13 +133,13 @@ test("a call that the server's policy denies is a tool's error for the client, a
   });
 });
 
-test("a server that takes nobody's word knows the cause, but not who acts", async () => {
+test("a server that takes nobody's word knows the cause, but of who acts only who started it", async () => {
   await using app = await application();
   const run = await app.run({ env: { SERVER_ENV: JSON.stringify({ OTEL_AUDIT_ACCEPT_FROM: "none" }) } });
-  expect(story(run.actions, app.work).slice(0, 3)).toEqual([
-    "agent:planner tool.call tool:secure-filesystem-server/read_text_file success",
-    "  tool.call tool:secure-filesystem-server/read_text_file success",
-    "    file.read f success",
+  expect(story(run.actions, app.work).slice(3, 6)).toEqual([
+    "agent:planner tool.call tool:secure-filesystem-server/read_text_file failure tool_error",
+    "  agent:starter tool.call tool:secure-filesystem-server/read_text_file failure tool_error",
+    "    agent:starter file.read none failure ENOENT",
   ]);
 });
 
