@@ -122,7 +122,7 @@ test.each([{ id: "" }, { id: undefined }, undefined, { id: {} }])("%j is no iden
 
 test("whatever text is given, what is kept is bounded, printable and well formed", () => {
   assert(
-    property(string({ unit: "binary", minLength: 1, maxLength: 2000 }), (text) => {
+    property(string({ unit: "binary", minLength: 1, maxLength: 600 }), (text) => {
       const actor = resolveActor({ id: text, name: text, onBehalfOf: text, workflow: text }, undefined);
       for (const value of [actor.id, actor.name, actor.onBehalfOf, actor.workflowName]) {
         expect(Buffer.byteLength(value ?? "")).toBeLessThanOrEqual(256);
