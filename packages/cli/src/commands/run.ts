@@ -121,6 +121,7 @@ async function runAudited(
   };
   const environment = auditEnvironment(process.env, {
     ...audit,
+    dataDir,
     register: import.meta.resolve("@otel-audit/instrumentation-node/register"),
     agent: options.agent ?? process.env.OTEL_AUDIT_AGENT_ID ?? agentName(program, args),
     policy: options.policy,

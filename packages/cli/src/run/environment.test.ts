@@ -29,6 +29,7 @@ describe("auditEnvironment", () => {
     register: "file:///r.js",
     endpoint: "http://127.0.0.1:1",
     spoolDir: "/s",
+    dataDir: "/d",
     agent: "a",
     policy: undefined,
     mode: undefined,
@@ -56,6 +57,7 @@ describe("auditEnvironment", () => {
       OTEL_AUDIT_POLICY: "/p.yaml",
       OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:1",
       OTEL_AUDIT_SPOOL_DIR: "/s",
+      OTEL_AUDIT_DATA_DIR: "/d",
       OTEL_AUDIT_AGENT_ID: "a",
       OTEL_AUDIT_DISABLED: undefined,
     });

@@ -5,6 +5,8 @@ export interface AuditedCommand {
   readonly register: string;
   readonly endpoint: string;
   readonly spoolDir: string;
+  /** Of the collector: the command may not touch it. */
+  readonly dataDir: string;
   readonly agent: string;
   /** Absolute path of the policy. */
   readonly policy: string | undefined;
@@ -21,6 +23,7 @@ export function auditEnvironment(parent: Environment, audited: AuditedCommand): 
     NODE_OPTIONS: [`--import=${audited.register}`, parent.NODE_OPTIONS ?? ""].join(" ").trim(),
     OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT: audited.endpoint,
     OTEL_AUDIT_SPOOL_DIR: audited.spoolDir,
+    OTEL_AUDIT_DATA_DIR: audited.dataDir,
     OTEL_AUDIT_AGENT_ID: audited.agent,
     // Who types `otel-audit run` wants the audit.
     OTEL_AUDIT_DISABLED: undefined,
