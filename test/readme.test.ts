@@ -95,10 +95,19 @@ const RULES: readonly [RegExp, (line: string) => Promise<void>][] = [
     async () => expect(await otelAuditRule("npx otel-audit collector --help")).toContain("--config"),
   ],
   [
-    /^npx otel-audit run (?:--policy policy\.yaml )?-- node agent\.js$/,
+    /^npx otel-audit run (?:--policy policy\.yaml |--learn learned\.yaml )?-- node agent\.js$/,
     async (line) => expect(await otelAuditRule(line)).toContain(`${api.url}/orders`),
   ],
-  [/^npx otel-audit (?:query|policy check) /, async (line) => void (await otelAuditRule(line))],
+  [
+    /^npx otel-audit policy test --trail 7d /,
+    // Others' records are in the trail too: what the policy has not seen would be denied.
+    async (line) => {
+      const { code, output } = await run(process.execPath, [otelAudit, ...words(line).slice(2)]);
+      expect([0, 1], output).toContain(code);
+      expect(output).toContain('policy "learned", mode observe');
+    },
+  ],
+  [/^npx otel-audit (?:query|policy check|policy learn) /, async (line) => void (await otelAuditRule(line))],
   [
     /^OTEL_AUDIT_AGENT_ID=support node --import \S+ app\.js$/,
     async (line) => {

@@ -4,12 +4,13 @@ import { policyCommand } from "./commands/policy.ts";
 import { queryCommand } from "./commands/query.ts";
 import { runCommand } from "./commands/run.ts";
 import { schemaCommand } from "./commands/schema.ts";
+import { shipCommand } from "./commands/ship.ts";
 import { ExitCode, describeError } from "./errors.ts";
 import { tell, toleratePipes } from "./output/stdout.ts";
 import { VERSION } from "./version.ts";
 
 const HELP = `
-Exit code: 0 fine; 1 the answer is no (a policy has errors, a test failed); 2 wrong use or configuration, or it did not
+Exit code: 0 fine; 1 the answer is no (a policy has errors, a test failed, records are left); 2 wrong use or configuration, or it did not
 work. \`run\` ends with the exit code of its command.
 
 Examples:
@@ -29,6 +30,7 @@ const program = new Command("otel-audit")
   .addCommand(collectorCommand())
   .addCommand(queryCommand())
   .addCommand(policyCommand())
+  .addCommand(shipCommand())
   .addCommand(schemaCommand())
   .addHelpText("after", HELP);
 

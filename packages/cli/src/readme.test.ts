@@ -1,6 +1,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { learnPolicy } from "@otel-audit/policy/learn";
+import type { PolicyAction } from "@otel-audit/policy";
+import type { AuditTargetType } from "@otel-audit/semantic-conventions";
 import { describe, expect, it } from "vitest";
 import { tempDir } from "../../../test/support/index.ts";
 import { otelAudit } from "./testing/command.ts";
@@ -14,7 +17,7 @@ const BLOCKS = [...README.matchAll(/^```(?<language>\w+) ?(?<name>\S*)\n(?<text>
 const LINES = BLOCKS.filter(({ language }) => language === "sh").flatMap(({ text }) => text.trim().split("\n"));
 
 /** Examples that need nothing but the files of the README. */
-const SELF_CONTAINED = /^otel-audit (policy|schema|collector --print-config)|--format sql$/;
+const SELF_CONTAINED = /^otel-audit (policy (check|test [^-])|schema|collector --print-config)|--format sql$/;
 
 /** Words of a line as a shell splits them; quotes hold no quotes here. */
 function words(line: string): string[] {
@@ -24,6 +27,11 @@ function words(line: string): string[] {
 function commandOf(line: string): string[] {
   const [, first = "", second = ""] = words(line);
   return ["policy", "schema"].includes(first) ? [first, second] : [first];
+}
+
+/** A READ on behalf of somebody. */
+function act(actorId: string, event: string, type: AuditTargetType, id: string): PolicyAction {
+  return { actorId, actorType: "agent", onBehalfOf: "user:4711", event, action: "READ", targets: [{ type, id }] };
 }
 
 describe("README", () => {
@@ -54,6 +62,23 @@ describe("README", () => {
         stderr: "",
       });
     }
+  });
+
+  it("shows a learned policy as it is written", async () => {
+    const shown = BLOCKS.find(({ name }) => name === "learned.yaml")!.text;
+    const file = (name: string): PolicyAction => act("support", "file.read", "file", `file:///srv/kb/${name}.md`);
+    const refund = act("refunds", "http.request", "http.endpoint", "https://pay.internal/v1/refunds");
+    const { text } = learnPolicy([
+      { action: file("a"), count: 3 },
+      { action: file("b"), count: 2, failed: 1 },
+      { action: file("c"), count: 1 },
+      {
+        action: act("support", "db.statement", "database.table", "postgresql://db.internal/app/public.orders"),
+        count: 1,
+      },
+      { action: { ...refund, action: "WRITE" }, count: 2 },
+    ]);
+    expect(text.slice(text.indexOf("policy: learned"))).toBe(shown);
   });
 
   it("has filters that the query command takes", async () => {

@@ -16,6 +16,16 @@ export function sourceOptions(command: Command): Command {
     .option("--database <name>", "database of the tables", "otel_audit");
 }
 
+/** `--agent`, `--workflow`, `--from`, `--last`, `--to`: which records. */
+export function filterOptions(command: Command): Command {
+  return command
+    .option("--agent <id>", "agent by id or name, * for any characters; unattributed: records of nobody")
+    .option("--workflow <name>", "workflow by name (kind of work) or id (one run), * for any characters")
+    .option("--from <time>", "at or after: 2026-11-21, 2026-11-21T10:00:00Z, or how long ago: 90s, 15m, 2h, 14d, 3w")
+    .addOption(new Option("--last <time>", "the same as --from: --last 14d").conflicts("from"))
+    .option("--to <time>", "before");
+}
+
 /** Parses a whole number within bounds; commander puts the option's name before the message. */
 export function integer(min: number, max: number): (text: string) => number {
   return (text) => {

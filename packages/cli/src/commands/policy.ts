@@ -1,10 +1,14 @@
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { CliError, ExitCode, describeSystemError } from "../errors.ts";
 import { checkReport, testReport, type CheckResult } from "../output/policy.ts";
-import { paint, print } from "../output/stdout.ts";
-import { printableLines, safeJson } from "../output/text.ts";
+import { print } from "../output/stdout.ts";
+import { safeJson } from "../output/text.ts";
+import { filterOptions, sourceOptions } from "./options.ts";
+import { learnCommand } from "./policy-learn.ts";
+import { printReport } from "./policy-report.ts";
+import { testTrail, type TrailOptions } from "./policy-trail.ts";
 
 const CHECK_HELP = `
 Exit code: 0 the policy can be used; 1 it has errors, or with --strict warnings; 2 the file cannot be read.
@@ -26,11 +30,18 @@ The file lists actions and what the policy must say about them:
       expect: deny            # allow, deny or review
       rule: no-cards          # optional, so too enforcement and resource
 
-Exit code: 0 every case passed; 1 a case failed; 2 the file or its policy cannot be used.
+With --trail, what is on record is judged again by --policy, or without it by the policy that was loaded last, and what
+would change is shown: rule by rule, with how many records and the most frequent of them. Same actions are judged once.
+The action is the one at the call, before a resource's \`action:\` changed it.
+
+Exit code: 0 every case passed; 1 a case failed; 2 the file or its policy cannot be used. With --trail: 0 nothing that
+passed (allowed, or without a verdict) would be denied; 1 something would, with --strict also when something would be to be
+reviewed; 2 no record fits, or there is no policy.
 
 Examples:
   otel-audit policy test support-tests.yaml
-  otel-audit policy test support-tests.yaml --policy new-support.yaml`;
+  otel-audit policy test support-tests.yaml --policy new-support.yaml
+  otel-audit policy test --trail 7d --policy new-support.yaml`;
 
 export function policyCommand(): Command {
   const check = new Command("check")
@@ -42,16 +53,54 @@ export function policyCommand(): Command {
     .action(async (file: string, options: { strict?: true; json?: true }) => {
       process.exitCode = await checkPolicy(file, options);
     });
-  const test = new Command("test")
-    .description("Run cases against a policy")
-    .argument("<file>", "cases in YAML")
+  return new Command("policy")
+    .description("Check, test and learn policies")
+    .addCommand(check)
+    .addCommand(testCommand())
+    .addCommand(learnCommand());
+}
+
+function testCommand(): Command {
+  const command = new Command("test")
+    .description("Run cases, or what is on record, against a policy")
+    .argument("[file]", "cases in YAML")
     .option("--policy <file>", "policy to test, instead of the one that the file names")
-    .option("--json", "for machines")
+    .addOption(
+      new Option("--trail <time>", "judge the records since then instead of cases: 7d, 2026-11-21").conflicts([
+        "from",
+        "last",
+      ]),
+    )
+    .option("--strict", "with --trail: what would have to be reviewed counts as denied")
+    .option("--json", "for machines");
+  sourceOptions(filterOptions(command));
+  return command
     .addHelpText("after", TEST_HELP)
-    .action(async (file: string, options: { policy?: string; json?: true }) => {
-      process.exitCode = await testPolicy(file, options);
+    .action(async (file: string | undefined, options: TestOptions, self: Command) => {
+      process.exitCode = await test(file, options, self);
     });
-  return new Command("policy").description("Check and test policies").addCommand(check).addCommand(test);
+}
+
+type TestOptions = Omit<TrailOptions, "trail"> & { readonly trail?: string };
+
+async function test(file: string | undefined, options: TestOptions, command: Command): Promise<number> {
+  const { trail } = options;
+  if (trail !== undefined) {
+    if (file !== undefined) {
+      throw new CliError("USAGE", `--trail: records are tested instead of cases, so "${file}" has no use`);
+    }
+    return testTrail({ ...options, trail });
+  }
+  if (file === undefined)
+    throw new CliError("USAGE", "give a file of cases, or --trail TIME to test on what is on record");
+  const useless = command.options.find(
+    (option) =>
+      !["policy", "json"].includes(option.attributeName()) &&
+      command.getOptionValueSource(option.attributeName()) === "cli",
+  );
+  if (useless !== undefined)
+    throw new CliError("USAGE", `${useless.long}: it is about records, and has no use without --trail`);
+  return testPolicy(file, options);
 }
 
 async function checkPolicy(file: string, options: { strict?: true; json?: true }): Promise<number> {
@@ -97,12 +146,6 @@ async function testPolicy(file: string, options: { policy?: string; json?: true 
     if (error instanceof PolicyError) throw new CliError("USAGE", error.message, { cause: error });
     throw error;
   }
-}
-
-/** The last line says it all, so it stands out. */
-async function printReport(lines: readonly string[], isFine: boolean): Promise<void> {
-  const last = paint(process.stdout, isFine ? "green" : "red", printableLines(lines.at(-1) ?? ""));
-  await print(`${[...lines.slice(0, -1).map(printableLines), last].join("\n")}\n`);
 }
 
 function readText(what: string, file: string): string {

@@ -5,7 +5,7 @@ import { printable } from "../output/text.ts";
 import type { RecordFilter } from "../records/filter.ts";
 import { inlineParams, knownNamesQuery, recordsQuery, type AuditQuery, type AuditRow } from "../records/query.ts";
 import type { RecordSource, SourceOptions } from "../records/source.ts";
-import { integer, sourceOptions } from "./options.ts";
+import { filterOptions, integer, sourceOptions } from "./options.ts";
 
 const FORMATS = ["table", "json", "csv", "jsonl", "sql"] as const;
 const WRITERS: Readonly<Record<"json" | "jsonl" | "csv", RecordFormat>> = {
@@ -35,17 +35,15 @@ Examples:
   otel-audit query --workflow refund --format sql | clickhouse-client`;
 
 export function queryCommand(): Command {
-  const command = new Command("query")
-    .description("Show audit records: who did what, on which resource, when, with what result, under which policy")
-    .option("--agent <id>", "agent by id or name, * for any characters; unattributed: records of nobody")
+  const command = new Command("query").description(
+    "Show audit records: who did what, on which resource, when, with what result, under which policy",
+  );
+  filterOptions(command)
     .option("--target <uri>", "resource by id or by the policy's name, * for any characters")
     .option("--action <actions>", "READ, WRITE, CREATE, UPDATE, DELETE, EXECUTE; several with commas")
     .option("--decision <decisions>", "allow, deny, review; several with commas")
     .option("--outcome <outcomes>", "success, failure, unknown; several with commas")
-    .option("--workflow <name>", "workflow by name (kind of work) or id (one run), * for any characters")
     .option("--trace <id>", "trace id, 32 hexadecimal digits")
-    .option("--from <time>", "at or after: 2026-11-21, 2026-11-21T10:00:00Z, or how long ago: 90s, 15m, 2h, 14d, 3w")
-    .option("--to <time>", "before")
     .option("--limit <n>", `this many of the newest records, at most ${MAX_LIMIT}`, integer(1, MAX_LIMIT), 100)
     .addOption(new Option("--format <format>", "how to show them").choices(FORMATS).default("table"));
   sourceOptions(command).addHelpText("after", HELP);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { startHttpApi, tempDir } from "../../../../test/support/index.ts";
@@ -198,6 +198,57 @@ rules:
     );
     expect(enforced.stderr).toContain(`agent: READ file://${dir}/note.txt (stopped, rule no-notes)`);
     expect(api.requests).toHaveLength(0);
+  });
+
+  it("follows into child processes and workers, and writes the policy under which the same run is allowed", async () => {
+    await using api = await startHttpApi();
+    const dir = world({
+      "agent.mjs": `${AGENT}
+        import { fork } from "node:child_process"; import { Worker } from "node:worker_threads";
+        fork("child.mjs"); new Worker("./worker.mjs");`,
+      "child.mjs": "import { readFileSync } from 'node:fs'; readFileSync('child.mjs');",
+      "worker.mjs": "import { readFileSync } from 'node:fs'; readFileSync('worker.mjs');",
+    });
+    const options = { cwd: dir, env: { API: api.url, OTEL_AUDIT_ON_BEHALF_OF: "user:4711" } };
+    const command = ["--agent", "bot", "--", "node", "agent.mjs"];
+    const first = await otelAudit.with(options, "run", "--learn", "p.yaml", "--json", ...command);
+    expect(first.code, first.stderr).toBe(0);
+    expect(JSON.parse(first.stdout)).toMatchObject({ learned: { file: "p.yaml", records: 6, unlearned: [] } });
+    const text = readFileSync(join(dir, "p.yaml"), "utf8");
+    expect(text).toContain(`http: "${api.url}/v1/refunds"`);
+    // note.txt, gone.txt, child.mjs and worker.mjs
+    expect(text).toContain(`{ file: "${dir}/*" }`);
+
+    const second = await otelAudit.with(
+      options,
+      "run",
+      "--policy",
+      "p.yaml",
+      "--mode",
+      "enforce",
+      "--json",
+      ...command,
+    );
+    expect(json(second).summary).toMatchObject({ actions: 6, denied: [], toReview: [] });
+    const other = ["--agent", "stranger", "--", "node", "child.mjs"];
+    const denied = await otelAudit.with(options, "run", "--policy", "p.yaml", "--mode", "enforce", ...other);
+    expect(denied.stderr).toContain("(stopped, no rule allows it)");
+  });
+
+  it("says before the run that a learned policy cannot be written, and writes none of nothing", async () => {
+    const dir = world({ "p.yaml": "mine" });
+    const exists = await otelAudit.with({ cwd: dir }, "run", "--learn", "p.yaml", "--", "touch", "ran");
+    expect(exists).toMatchObject({
+      code: 2,
+      stderr: 'otel-audit: --learn: cannot write "p.yaml": it is there already, and is not written over\n',
+    });
+    const nowhere = await otelAudit.with({ cwd: dir }, "run", "--learn", "no/p.yaml", "--", "touch", "ran");
+    expect(nowhere.stderr).toContain('--learn: cannot write "no/p.yaml": no such file or directory');
+    expect(readdirSync(dir)).toEqual(["p.yaml"]);
+    const nothing = await otelAudit.with({ cwd: dir }, "run", "--learn", "new.yaml", "--", "node", "-e", "1");
+    expect(nothing.stderr).toContain("nothing was learned, new.yaml is not written");
+    expect(nothing.code).toBe(0);
+    expect(readdirSync(dir)).toEqual(["p.yaml"]);
   });
 
   it("says so when the audit did not start in the command", async () => {

@@ -1,23 +1,28 @@
 import type { Collector } from "@otel-audit/collector";
+import type { LearnedPolicy } from "@otel-audit/policy/learn";
 import { Command, Option } from "commander";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { CliError, ExitCode, describeError, describeSystemError } from "../errors.ts";
+import { learnedLine } from "../output/learned.ts";
 import { paint, print, tell } from "../output/stdout.ts";
 import { summaryLines } from "../output/summary.ts";
 import { printable, safeJson } from "../output/text.ts";
+import { learnFrom } from "../records/learn.ts";
 import { groupsQuery, recordsQuery, type ActionGroup, type AuditRow } from "../records/query.ts";
 import { summarize, type Summary } from "../records/summary.ts";
 import { NOT_FOUND, Signals, type ChildEnd } from "../run/child.ts";
 import { agentName, auditEnvironment } from "../run/environment.ts";
 import { shipLeftovers, type Leftovers } from "../run/leftovers.ts";
+import { checkNewFile, readPolicy, writePolicy } from "../run/policy-file.ts";
 
 interface RunOptions {
   readonly policy?: string;
   readonly mode?: "observe" | "enforce";
   readonly agent?: string;
   readonly keep?: string;
+  readonly learn?: string;
   readonly json?: true;
 }
 
@@ -46,6 +51,10 @@ const HELP = `
 Every Node process that the command starts is audited (through NODE_OPTIONS); other programs only where a Node process
 starts them. The summary goes to stderr. With --json it goes to stdout, and what the command prints there to stderr.
 The variables OTEL_AUDIT_* of the instrumentation work here too (OTEL_AUDIT_ON_BEHALF_OF, OTEL_AUDIT_WORKFLOW_NAME).
+The records go to a collector of this run alone, on free ports; one that runs already is left in peace.
+
+--learn writes the least-privilege policy that would have allowed what was seen (\`otel-audit policy learn --help\` says
+how). The file must not be there yet. It only observes until you write \`mode: enforce\` in it.
 
 Exit code: the command's own; 128 and the signal's number when a signal ended it; 126 or 127 when it cannot be run;
 2 when the audit itself did not work.
@@ -53,6 +62,7 @@ Exit code: the command's own; 128 and the signal's number when a signal ended it
 Examples:
   otel-audit run -- node agent.js
   otel-audit run --policy support.yaml --mode enforce -- npx some-agent "refund order 1001"
+  otel-audit run --learn policy.yaml -- node agent.js
   otel-audit run --keep ./otel-audit-data -- npm start
   otel-audit run --json -- node agent.js > touched.json`;
 
@@ -64,6 +74,7 @@ export function runCommand(): Command {
     .addOption(new Option("--mode <mode>", "instead of the policy's own").choices(["observe", "enforce"]))
     .option("--agent <id>", "agent id of the command; default: its name")
     .option("--keep <dir>", "keep the records in this data directory; default: a temporary one, removed at the end")
+    .option("--learn <file>", "write the policy that would have allowed what was seen to this new file")
     .option("--json", "summary and records as JSON on stdout")
     .argument("<command>", "what to run")
     .argument("[args...]", "its arguments")
@@ -75,7 +86,9 @@ export function runCommand(): Command {
 }
 
 async function run(command: readonly string[], options: RunOptions): Promise<number> {
-  const policy = options.policy === undefined ? undefined : await checkedPolicy(options.policy);
+  if (options.policy !== undefined) await readPolicy("--policy", options.policy);
+  const policy = options.policy === undefined ? undefined : resolve(options.policy);
+  if (options.learn !== undefined) await checkNewFile("--learn", options.learn);
   await checkEngine();
   const signals = new Signals();
   const dataDir = resolve(options.keep ?? (await mkdtemp(join(tmpdir(), "otel-audit-run-"))));
@@ -176,19 +189,36 @@ async function report(run: FinishedRun, collector: Collector, options: CheckedOp
     const groups = await Array.fromAsync(source.rows<ActionGroup>(groupsQuery(filter, MAX_GROUPS)));
     const summary = summarize(groups);
     const isWhole = run.isComplete && groups.length < MAX_GROUPS;
+    const learned = options.learn === undefined ? undefined : await learnFrom(source, filter);
+    const isLearned = learned !== undefined && options.learn !== undefined && learned.records > 0;
+    if (isLearned) await writePolicy("--learn", options.learn, learned.text);
     if (options.json) {
       const records = await Array.fromAsync(source.rows<AuditRow>(recordsQuery(filter, MAX_RECORDS)));
       await print(
-        `${safeJson({ ...facts(run, options), complete: isWhole && records.length < MAX_RECORDS, summary, records }, 2)}\n`,
+        `${safeJson({ ...facts(run, options), complete: isWhole && records.length < MAX_RECORDS, summary, ...(isLearned && { learned: learnedFacts(options.learn, learned) }), records }, 2)}\n`,
       );
     } else {
       for (const line of reportLines(run, summary, options)) tell(line);
     }
+    if (learned !== undefined) for (const line of learnedLines(learned, options.learn ?? "")) tell(line);
     if (!isWhole)
       tell("otel-audit: this is not everything: some records are not in the table yet, or there are too many");
   } finally {
     await source.close();
   }
+}
+
+function learnedFacts(file: string, { records, policy, unlearned }: LearnedPolicy): object {
+  return { file, rules: policy.ruleIds, records, unlearned };
+}
+
+function learnedLines(learned: LearnedPolicy, file: string): string[] {
+  if (learned.records === 0)
+    return [`otel-audit: nothing was learned, ${printable(file)} is not written: no action was seen that ran`];
+  return [
+    `otel-audit: ${learnedLine(learned, file)}`,
+    `  It only observes. Next: otel-audit run --policy ${printable(file)} -- …, then \`mode: enforce\` in it.`,
+  ];
 }
 
 function facts({ command, started, end }: FinishedRun, { keep }: CheckedOptions): object {
@@ -221,18 +251,6 @@ function reportLines({ command, started, end }: FinishedRun, summary: Summary, {
     ...(summary.processes === 0 ? hint : []),
     last,
   ];
-}
-
-/** @throws CliError `USAGE` when the policy cannot be used: the command would not start, with a worse message */
-async function checkedPolicy(file: string): Promise<string> {
-  const { Policy, PolicyError } = await import("@otel-audit/policy");
-  try {
-    Policy.parse(await readFile(file, "utf8"), { file });
-  } catch (cause) {
-    if (cause instanceof PolicyError) throw new CliError("USAGE", `--policy: ${cause.message}`, { cause });
-    throw new CliError("USAGE", `--policy: cannot read "${file}": ${describeSystemError(cause)}`, { cause });
-  }
-  return resolve(file);
 }
 
 async function checkEngine(): Promise<void> {

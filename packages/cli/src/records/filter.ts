@@ -21,6 +21,9 @@ export interface RecordFilter {
   readonly trace?: string;
   /** ISO 8601 time, or how long ago: `90s`, `15m`, `2h`, `14d`. Records at or after it. */
   readonly from?: string;
+  /** The same under another name, which errors then use: `--last 7d`, `--trail 7d`. */
+  readonly last?: string;
+  readonly trail?: string;
   /** Records before it. */
   readonly to?: string;
   /** Records that the collector received at or after this time, whatever the producer's clock says. */
@@ -71,11 +74,12 @@ export function conditions(filter: RecordFilter, now = Date.now()): Conditions {
   where.words("decision", filter.decision, "EffectiveDecision");
   where.words("outcome", filter.outcome, "Outcome");
   where.trace(filter.trace);
-  const from = where.time("from", filter.from, "Timestamp", ">=", now);
+  const since = (["from", "last", "trail"] as const).find((name) => filter[name] !== undefined) ?? "from";
+  const from = where.time(since, filter[since], "Timestamp", ">=", now);
   const to = where.time("to", filter.to, "Timestamp", "<", now);
   where.time("receivedFrom", filter.receivedFrom, "ReceivedAt", ">=", now);
   if (from !== undefined && to !== undefined && from >= to) {
-    throw new CliError("USAGE", `--from: "${filter.from}" is not before --to "${filter.to}"; nothing can match`);
+    throw new CliError("USAGE", `--${since}: "${filter[since]}" is not before --to "${filter.to}"; nothing can match`);
   }
   return where.conditions();
 }

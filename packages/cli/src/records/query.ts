@@ -145,7 +145,8 @@ function utf8Escape(character: string): string {
   return Array.from(Buffer.from(character), (byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
 }
 
-function databaseName(name: string): string {
+/** @throws CliError `USAGE` */
+export function databaseName(name: string): string {
   if (!/^[A-Za-z0-9_-]{1,128}$/.test(name)) {
     throw new CliError(
       "USAGE",

@@ -4,6 +4,8 @@ import {
   EVENT_POLICY_LOADED,
   EVENT_PROCESS_START,
   EVENT_PROCESS_SUMMARY,
+  EVENT_REVIEW_DECIDED,
+  EVENT_REVIEW_REQUESTED,
 } from "@otel-audit/semantic-conventions";
 import { UNATTRIBUTED } from "./filter.ts";
 import type { ActionGroup } from "./query.ts";
@@ -14,6 +16,8 @@ export const CONTROL_EVENTS: ReadonlySet<string> = new Set([
   EVENT_PROCESS_START,
   EVENT_PROCESS_SUMMARY,
   EVENT_AUDIT_BYPASS,
+  EVENT_REVIEW_REQUESTED,
+  EVENT_REVIEW_DECIDED,
 ]);
 
 /** What one agent did, by kind of action. */

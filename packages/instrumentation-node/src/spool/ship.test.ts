@@ -26,7 +26,7 @@ test("sends what a dead process left, as the dead process, and adds nothing of i
   const dir = await leave(app);
   const result = await shipSpool(dir, { endpoint: app.sink.url });
   // process.start, two actions, process.summary
-  expect(result).toEqual({ shipped: 4, left: 0 });
+  expect(result).toEqual({ shipped: 4, refused: 0, left: 0 });
   expect(app.sink.spans.filter((span) => span.name === "file.write").map(summary)).toEqual([
     `file.write WRITE success file://${app.work}/a`,
     `file.write WRITE success file://${app.work}/b`,
@@ -34,14 +34,14 @@ test("sends what a dead process left, as the dead process, and adds nothing of i
   expect(new Set(app.sink.spans.map(({ resource }) => resource["process.pid"])).size).toBe(1);
   expect(app.sink.spans[0]?.resource["process.pid"]).not.toBe(process.pid);
   expect(readdirSync(dir)).toEqual([]);
-  expect(await shipSpool(dir, { endpoint: app.sink.url })).toEqual({ shipped: 0, left: 0 });
+  expect(await shipSpool(dir, { endpoint: app.sink.url })).toEqual({ shipped: 0, refused: 0, left: 0 });
 });
 
 test("tries again after what may pass, within its time", async () => {
   await using app = await makeApp({ "exits.mjs": EXITS });
   const dir = await leave(app);
   app.sink.failNext({ status: 503 }, 2);
-  expect(await shipSpool(dir, { endpoint: app.sink.url })).toEqual({ shipped: 4, left: 0 });
+  expect(await shipSpool(dir, { endpoint: app.sink.url })).toEqual({ shipped: 4, refused: 0, left: 0 });
 });
 
 test("an endpoint that does not answer as ours gets nothing, and the next caller finds everything as it was", async () => {
@@ -51,11 +51,11 @@ test("an endpoint that does not answer as ours gets nothing, and the next caller
   await using stranger = await startOtlpSink();
   const troubles: string[] = [];
   const options = { endpoint: stranger.url, timeoutMs: 1000, onTrouble: (trouble: string) => troubles.push(trouble) };
-  expect(await shipSpool(dir, options)).toEqual({ shipped: 0, left: 4 });
+  expect(await shipSpool(dir, options)).toEqual({ shipped: 0, refused: 0, left: 4 });
   expect(troubles.join()).toContain("does not answer as an otel-audit collector");
   expect(stranger.spans).toEqual([]);
   expect(readdirSync(dir)).toEqual(before);
-  expect(await shipSpool(dir, { ...options, trust: true, timeoutMs: 10_000 })).toEqual({ shipped: 4, left: 0 });
+  expect(await shipSpool(dir, { ...options, trust: true, timeoutMs: 10_000 })).toEqual({ shipped: 4, refused: 0, left: 0 });
 });
 
 test("an endpoint that hangs holds up the caller no longer than its time", async () => {
@@ -66,11 +66,11 @@ test("an endpoint that hangs holds up the caller no longer than its time", async
   await once(silent, "listening");
   const address = silent.address();
   const endpoint = `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}`;
-  expect(await shipSpool(dir, { endpoint, timeoutMs: 100, trust: true })).toEqual({ shipped: 0, left: 4 });
+  expect(await shipSpool(dir, { endpoint, timeoutMs: 100, trust: true })).toEqual({ shipped: 0, refused: 0, left: 4 });
   expect(readdirSync(dir)).toHaveLength(1);
   silent.closeAllConnections();
   silent.close();
-  expect(await shipSpool(dir, { endpoint: app.sink.url })).toEqual({ shipped: 4, left: 0 });
+  expect(await shipSpool(dir, { endpoint: app.sink.url })).toEqual({ shipped: 4, refused: 0, left: 0 });
 });
 
 test("a redirect is not followed", async () => {
@@ -85,8 +85,8 @@ test("a redirect is not followed", async () => {
   await once(redirecting, "listening");
   const address = redirecting.address();
   const endpoint = `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}`;
-  expect(await shipSpool(dir, { endpoint, timeoutMs: 100 })).toEqual({ shipped: 0, left: 4 });
-  expect(await shipSpool(dir, { endpoint, timeoutMs: 100, trust: true })).toEqual({ shipped: 0, left: 4 });
+  expect(await shipSpool(dir, { endpoint, timeoutMs: 100 })).toEqual({ shipped: 0, refused: 0, left: 4 });
+  expect(await shipSpool(dir, { endpoint, timeoutMs: 100, trust: true })).toEqual({ shipped: 0, refused: 0, left: 4 });
   expect(elsewhere.requests).toEqual([]);
   redirecting.closeAllConnections();
   redirecting.close();
@@ -98,10 +98,10 @@ test("what a living process has is counted and left to it; refused records are p
   });
   await using living = await app.start();
   await living.waitForLine("up");
-  expect(await shipSpool(app.spoolDir, { endpoint: app.sink.url })).toEqual({ shipped: 0, left: 3 });
+  expect(await shipSpool(app.spoolDir, { endpoint: app.sink.url })).toEqual({ shipped: 0, refused: 0, left: 3 });
   await living.kill("SIGKILL");
   app.sink.failAlways({ status: 400 });
-  expect(await shipSpool(app.spoolDir, { endpoint: app.sink.url, trust: true })).toEqual({ shipped: 0, left: 0 });
+  expect(await shipSpool(app.spoolDir, { endpoint: app.sink.url, trust: true })).toEqual({ shipped: 0, refused: 3, left: 0 });
   const [name = ""] = readdirSync(app.spoolDir);
   expect(name).toMatch(/^rejected-/);
   expect(statSync(join(app.spoolDir, name)).isFile()).toBe(true);
@@ -109,7 +109,7 @@ test("what a living process has is counted and left to it; refused records are p
 
 test("a directory that does not exist holds nothing and is not made", async () => {
   const dir = join(tempDir("ship"), "none");
-  expect(await shipSpool(dir, { endpoint: "http://127.0.0.1:9" })).toEqual({ shipped: 0, left: 0 });
+  expect(await shipSpool(dir, { endpoint: "http://127.0.0.1:9" })).toEqual({ shipped: 0, refused: 0, left: 0 });
   expect(existsSync(dir)).toBe(false);
 });
 

@@ -29,6 +29,8 @@ export interface ShipSpoolOptions {
 export interface ShippedSpool {
   /** Records that the collector acknowledged. */
   readonly shipped: number;
+  /** Records that the collector refused for good; their files are kept in the directory itself. */
+  readonly refused: number;
   /** Records that still wait, those of processes that live included. What the collector refused for good is no longer among them. */
   readonly left: number;
 }
@@ -47,7 +49,7 @@ export async function shipSpool(directory: string, options: ShipSpoolOptions): P
   if (!(timeoutMs >= 1)) {
     throw new InstrumentationError("INVALID_CONFIG", `shipSpool: timeoutMs must be at least 1, got ${timeoutMs}`);
   }
-  if (!ownWork(() => existsSync(dir))) return { shipped: 0, left: 0 };
+  if (!ownWork(() => existsSync(dir))) return { shipped: 0, refused: 0, left: 0 };
   const owner = thisOwner({}, { name: SCOPE_NAME, version: VERSION });
   const spool = ownWork(() => new Spool(dir, owner, 0));
   const shipper = new Shipper(spool, { endpoint, headers, trust }, onTrouble);
@@ -60,7 +62,7 @@ export async function shipSpool(directory: string, options: ShipSpoolOptions): P
       spool.close();
     });
   }
-  return { shipped: shipper.sent, left: ownWork(() => countRecords(dir)) };
+  return { shipped: shipper.sent, refused: shipper.refused, left: ownWork(() => countRecords(dir)) };
 }
 
 /** Attempts until nothing of the dead is left or the time is up. */

@@ -54,6 +54,7 @@ export class Shipper {
   #verified: boolean;
   #trouble = "";
   #sent = 0;
+  #refused = 0;
   #stopped = false;
 
   /**
@@ -88,6 +89,11 @@ export class Shipper {
   /** How many records were acknowledged. */
   get sent(): number {
     return this.#sent;
+  }
+
+  /** How many records the collector will never take. */
+  get refused(): number {
+    return this.#refused;
   }
 
   /** How long to wait before the next attempt, in milliseconds; 0 after a good one. */
@@ -170,10 +176,14 @@ export class Shipper {
       // A partial success: some records will never be taken as they are.
       const rejected = rejectedSpans(answer.body);
       this.#sent += Math.max(0, batch.length - rejected);
+      this.#refused += rejected;
       return rejected > 0;
     }
     if (answer.status !== 400 && answer.status !== 413) throw new NotSent(describe(answer), retryAfter(answer));
-    if (batch.length === 1) return true;
+    if (batch.length === 1) {
+      this.#refused++;
+      return true;
+    }
     // One bad or big record must not hold up the others.
     const half = batch.length >> 1;
     const first = await this.#send(file, batch.slice(0, half));
