@@ -3,6 +3,7 @@ import { fsDriver } from "./fs/driver.ts";
 import { httpDriver } from "./http/driver.ts";
 import { httpServerDriver } from "./http-server.ts";
 import { mcpDriver } from "./mcp/driver.ts";
+import { netDriver } from "./net/driver.ts";
 import { pgDriver } from "./pg.ts";
 import { childProcessDriver } from "./process/child-process.ts";
 import { undiciDriver } from "./undici/driver.ts";
@@ -16,4 +17,5 @@ export const drivers: readonly Driver[] = [
   mcpDriver,
   childProcessDriver,
   httpServerDriver,
+  netDriver,
 ];

@@ -7,6 +7,7 @@ import type { Driver, Installed } from "../../driver.ts";
 import { replace } from "../../patch.ts";
 import { type AnyFunction, isObject, property } from "../../unknown.ts";
 import { withBaggage } from "./baggage.ts";
+import { addressOf, type Address, expecting } from "../net/expected.ts";
 import { Exchange } from "./exchange.ts";
 import { refuse, untilDecided } from "./hold.ts";
 import { foreignAgent, ownWay } from "./own-way.ts";
@@ -44,6 +45,14 @@ function install(): Installed {
       module.syncBuiltinESMExports();
     },
   };
+}
+
+/** Where the connection of a judged request goes, for who opens it; undefined for what is no such request. */
+export function requestAddress(request: unknown): Address | undefined {
+  const exchange = isObject(request) ? exchanges.get(request) : undefined;
+  if (exchange === undefined) return undefined;
+  const { host, port, scheme, socketPath } = exchange.destination;
+  return addressOf(host, port || (scheme === "https" ? 443 : 80), socketPath);
 }
 
 /** Where a request asks for its connection: before there is one. */
@@ -146,9 +155,14 @@ function wrapCall(original: AnyFunction): AnyFunction {
     if (!(request instanceof http.ClientRequest) || own.options === undefined) return request;
     const exchange = observes() ? new Exchange(destinationOf(request, own.options, undefined), true, true) : undefined;
     if (exchange === undefined) own.connect();
-    else admit(request, exchange, own.connect);
+    else admit(request, exchange, () => ownConnection(request, own.connect));
     return request;
   };
+}
+
+function ownConnection(request: ClientRequest, connect: () => void): void {
+  const address = requestAddress(request);
+  expecting(address === undefined ? [] : [address], connect);
 }
 
 /** An agent that is none of Node's. */

@@ -20,7 +20,7 @@ type Attributes = Readonly<Record<string, AttributeValue>>;
 /** One request from its verdict to its outcome. */
 export class Exchange {
   operation: Operation | undefined;
-  readonly #destination: HttpDestination;
+  readonly destination: HttpDestination;
   readonly #ownWay: boolean;
   // The head may be rendered in another context than the caller's.
   readonly #actor: Actor | undefined = currentActor();
@@ -29,7 +29,7 @@ export class Exchange {
 
   /** @param ownWay the application looks the address up or opens the connection itself: the peer is recorded too */
   constructor(destination: HttpDestination, canWait: boolean, ownWay: boolean) {
-    this.#destination = destination;
+    this.destination = destination;
     this.#ownWay = ownWay;
     this.#action = httpAction(destination);
     this.operation = begin(this.#action, canWait);
@@ -40,7 +40,7 @@ export class Exchange {
    * for by then is judged anew, in a record of its own.
    */
   sending(method: string, path: string, hostHeader: string | undefined): void {
-    const asked = this.#destination;
+    const asked = this.destination;
     if (this.operation === undefined) return;
     if (method !== asked.method || path !== asked.path) {
       const action = httpAction({ ...asked, method, path, hostHeader });
@@ -58,7 +58,7 @@ export class Exchange {
   /** Its `baggage` header; undefined: as it is, empty: none. */
   baggage(given: string | undefined): string | undefined {
     if (this.operation === undefined) return undefined;
-    const asked = this.#destination;
+    const asked = this.destination;
     const host = seenByOthers(asked) ? undefined : asked.host;
     return baggageOf(given, { host, port: portOf(asked), actor: this.#actor, recordId: this.operation.recordId });
   }

@@ -57,11 +57,9 @@ export function isOwnWay(options: unknown, agent: unknown): boolean {
   const connect = property(agent, "createConnection");
   return (
     (connect !== http.Agent.prototype.createConnection && connect !== https.Agent.prototype.createConnection) ||
-    property(agent, "createSocket") !== createSocket ||
+    property(agent, "createSocket") !== property(http.Agent.prototype, "createSocket") ||
     property(options, "lookup") !== undefined ||
     property(stronger, "lookup") !== undefined ||
     property(stronger, "proxyEnv") !== undefined
   );
 }
-
-const createSocket = property(http.Agent.prototype, "createSocket");
