@@ -2,6 +2,7 @@ import type { AttributeValue } from "@otel-audit/otlp";
 import type { AuditAction, AuditTargetType } from "@otel-audit/semantic-conventions";
 
 import type { AuditPolicyDeniedError } from "./errors.ts";
+import type { Memo } from "./memo.ts";
 import type { Tool } from "./identity/scope.ts";
 import type { AnyFunction } from "./unknown.ts";
 
@@ -33,6 +34,8 @@ export interface ObservedAction {
   readonly side?: "server";
   /** A module's source is read: only recorded where a rule denies or reviews a resource that it belongs to, or of secrets. */
   readonly loading?: boolean;
+  /** For an object that is handed out for many calls: what the core keeps with it. */
+  readonly memo?: Memo;
 }
 
 /** One recorded action between its verdict and its outcome. */

@@ -17,6 +17,7 @@ import { BegunOperation, type Finish, POLICY_DENIED } from "./operation.ts";
 import { OWN_FILES_RULE, type OwnFiles } from "./own-files.ts";
 import { type Begun, type Ended, RecordEncoder } from "./record-encoder.ts";
 import type { Review, ReviewDesk } from "./review-desk.ts";
+import type { InSpool } from "./spool/spool.ts";
 import { activeSpan } from "./trace-context.ts";
 
 /** Where records go, numbered. Every write may throw: nothing is written then, and the number is given to the next. */
@@ -25,12 +26,15 @@ export interface Sink {
   readonly nextSequence: number;
   /** Counts how often the place of the records was lost: what began in another one has its intent elsewhere. */
   readonly epoch: number;
-  /** Writes what is about to happen, under `nextSequence`. */
-  begin(intent: Uint8Array, durable: boolean): void;
-  /** Writes what happened to what began under `sequence`. There is room for it. */
-  end(sequence: number, outcome: Uint8Array, durable: boolean): void;
-  /** Writes a record that is whole, under `nextSequence`. */
-  write(record: Uint8Array, durable: boolean): void;
+  /**
+   * Writes what is about to happen, under `nextSequence`: the first `length` bytes. Fills in `entry`.
+   * @param headLength so many of them the outcome repeats
+   */
+  begin(entry: InSpool, bytes: Uint8Array, length: number, headLength: number, durable: boolean): void;
+  /** Writes how it ended: the head of its intent, and as its tail the first `length` bytes. There is room for it. */
+  end(entry: InSpool, bytes: Uint8Array, length: number, durable: boolean): void;
+  /** Writes a record that is whole, under `nextSequence`: the first `length` bytes. */
+  write(bytes: Uint8Array, length: number, durable: boolean): void;
 }
 
 /** What the core needs to know. */
@@ -69,7 +73,8 @@ const DEFAULT_RULE = "default";
 export type ControlRecord = Pick<Begun, "event" | "action" | "actor" | "cause" | "targets" | "verdict" | "attributes"> &
   Pick<Ended, "outcome" | "errorType">;
 
-type Unnumbered = Omit<Begun, "sequence">;
+/** It gets its number when it is written. */
+type Unnumbered = Omit<Begun, "sequence"> & { sequence: number };
 
 /** Identity, verdict, record: what happens around every action. */
 export class Core implements AuditCore {
@@ -125,8 +130,15 @@ export class Core implements AuditCore {
   write(record: ControlRecord, durable = false): boolean {
     const now = nowMicros();
     const { outcome, errorType, ...rest } = record;
-    const begun = { ...rest, startMicros: now, name: undefined, parent: undefined, recordId: newRecordId(now) };
-    return this.#write(begun, { outcome, errorType, attributes: undefined, endMicros: now }, durable);
+    const begun = {
+      ...rest,
+      sequence: 0,
+      startMicros: now,
+      name: undefined,
+      parent: undefined,
+      recordId: newRecordId(now),
+    };
+    return this.#write(begun, { outcome, errorType, attributes: undefined }, now, durable);
   }
 
   /** Records that were written and are gone. */
@@ -174,6 +186,7 @@ export class Core implements AuditCore {
     }
     const startMicros = nowMicros();
     const begun: Unnumbered = {
+      sequence: 0,
       recordId: newRecordId(startMicros),
       event: action.event,
       name: action.name,
@@ -185,6 +198,7 @@ export class Core implements AuditCore {
       targets: action.targets,
       verdict,
       attributes: action.attributes,
+      memo: action.memo,
       parent: activeSpan(),
       startMicros,
     };
@@ -219,29 +233,26 @@ export class Core implements AuditCore {
   /** The intent is on its way to the disk before the action runs; one that cannot be recorded does not run. */
   #start(begun: Unnumbered): Operation {
     const { sink } = this.#options;
-    const sequence = sink.nextSequence;
-    const numbered = { ...begun, sequence };
+    const encoder = this.#encoder;
+    begun.sequence = sink.nextSequence;
+    const operation = new BegunOperation(begun, this.#finish);
     try {
+      encoder.intent(begun);
       const { durable, decision } = begun.verdict;
-      sink.begin(this.#encoder.intent(numbered), durable ?? decision !== "allow");
+      sink.begin(operation, encoder.bytes, encoder.length, encoder.headLength, durable ?? decision !== "allow");
+      this.#spoolFailed = false;
+      return operation;
     } catch (error) {
       this.#lost++;
       this.#trouble(error);
       return this.#denial({ ...begun, verdict: this.#spoolVerdict(begun.action) });
     }
-    this.#spoolFailed = false;
-    return new BegunOperation(sequence, begun.event, this.#encoder.head(numbered), sink.epoch, this.#finish);
   }
 
   /** Records an action that does not run. */
   #stop(begun: Unnumbered): Operation {
-    const end = {
-      outcome: "failure",
-      errorType: POLICY_DENIED,
-      attributes: undefined,
-      endMicros: nowMicros(),
-    } as const;
-    this.#write(begun, end, true);
+    const end = { outcome: "failure", errorType: POLICY_DENIED, attributes: undefined } as const;
+    this.#write(begun, end, begun.startMicros, true);
     return this.#denial(begun);
   }
 
@@ -260,7 +271,12 @@ export class Core implements AuditCore {
       const reason = "no agent in context, and OTEL_AUDIT_UNATTRIBUTED is deny";
       return verdictOf(policy, action.action, UNATTRIBUTED_RULE, reason, this.#unattributedMode);
     }
-    return policy.evaluate({
+    const { memo } = action;
+    const tool = action.tool?.name ?? cause?.tool?.name;
+    if (memo?.policy === policy && memo.actor === actor && memo.tool === tool && memo.verdict !== undefined) {
+      return memo.verdict;
+    }
+    const verdict = policy.evaluate({
       event: action.event,
       action: action.action,
       targets: action.targets,
@@ -269,8 +285,10 @@ export class Core implements AuditCore {
       actorChain: actor?.chain,
       onBehalfOf: actor?.onBehalfOf,
       workflow: actor?.workflowName,
-      tool: action.tool?.name ?? cause?.tool?.name,
+      tool,
     });
+    if (memo !== undefined) Object.assign(memo, { policy, actor, tool, verdict });
+    return verdict;
   }
 
   /** Stopped in both modes: what is denied is ours, and no application has business with it. */
@@ -296,25 +314,31 @@ export class Core implements AuditCore {
 
   readonly #finish: Finish = (operation, end) => {
     const { sink } = this.#options;
-    const { sequence, head, epoch } = operation;
+    const { begun } = operation;
     const endMicros = nowMicros();
-    // Who found our place deserted has sent the intent as it was: this record stands beside it and says so (rule O6).
-    const supersedes = epoch === sink.epoch ? undefined : { recordId: head.recordId, by: newRecordId(endMicros) };
+    if (operation.epoch !== sink.epoch) {
+      // Who found our place deserted has sent the intent as it was: this record stands beside it and says so (rule O6).
+      const recordId = newRecordId(endMicros);
+      this.#write({ ...begun, recordId, supersedes: begun.recordId }, end, endMicros, false);
+      return;
+    }
     try {
-      const bytes = this.#encoder.outcome(head, { ...end, endMicros, supersedes });
-      sink.end(sequence, bytes, end.errorType === POLICY_DENIED);
-      this.#recorded.set(operation.event, (this.#recorded.get(operation.event) ?? 0) + 1);
+      this.#encoder.tail(begun, end, endMicros);
+      sink.end(operation, this.#encoder.bytes, this.#encoder.length, end.errorType === POLICY_DENIED);
+      this.#countRecord(begun.event);
     } catch (error) {
       // Not lost: the intent stands, and goes out as a record whose outcome is unknown.
       this.#trouble(error);
     }
   };
 
-  #write(begun: Unnumbered, end: Ended, durable: boolean): boolean {
+  #write(begun: Unnumbered, end: Ended, endMicros: number, durable: boolean): boolean {
     const { sink } = this.#options;
     try {
-      sink.write(this.#encoder.whole({ ...begun, sequence: sink.nextSequence }, end), durable);
-      this.#recorded.set(begun.event, (this.#recorded.get(begun.event) ?? 0) + 1);
+      begun.sequence = sink.nextSequence;
+      this.#encoder.whole(begun, end, endMicros);
+      sink.write(this.#encoder.bytes, this.#encoder.length, durable);
+      this.#countRecord(begun.event);
       this.#spoolFailed = false;
       return true;
     } catch (error) {
@@ -322,6 +346,10 @@ export class Core implements AuditCore {
       this.#trouble(error);
       return false;
     }
+  }
+
+  #countRecord(event: string): void {
+    this.#recorded.set(event, (this.#recorded.get(event) ?? 0) + 1);
   }
 
   #trouble(error: unknown): void {

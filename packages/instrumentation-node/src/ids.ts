@@ -7,23 +7,26 @@ const PAIRS: readonly string[] = Array.from(
   (_, bits) => CROCKFORD.charAt(bits >> 5) + CROCKFORD.charAt(bits & 31),
 );
 
-const pool = Buffer.allocUnsafe(4096);
-let used = pool.length;
+// Taken before an application could replace it.
+const { random } = Math;
 
-/** Copies `length` random bytes to `target`, from a pool: a call into the system for each id would cost a microsecond. */
+/** Random bytes for ids, which have to be different and need not be secret. */
 export function randomInto(target: Uint8Array, offset: number, length: number): void {
-  if (used + length > pool.length) {
-    randomFillSync(pool);
-    used = 0;
+  for (let at = offset; at < offset + length; at += 4) {
+    const word = Math.trunc(random() * 2 ** 32);
+    target[at] = word;
+    target[at + 1] = word >>> 8;
+    target[at + 2] = word >>> 16;
+    target[at + 3] = word >>> 24;
   }
-  for (let i = 0; i < length; i++) target[offset + i] = pool[used + i]!;
-  used += length;
 }
 
 const seed = Buffer.alloc(8);
 let millisecond = -1;
 let prefix = "";
 let counter = 0;
+/** All of an id but its last two digits. */
+let stem = "";
 
 /**
  * A ULID: 48 bits of time, then 80 bits. Of these, 40 are random for each millisecond and 40 count up from a random
@@ -33,12 +36,15 @@ export function newRecordId(micros: number): string {
   const now = Math.floor(micros / 1000);
   if (now !== millisecond) {
     millisecond = now;
-    randomInto(seed, 0, 8);
+    randomFillSync(seed);
     prefix = digits(now, 5) + digits(seed.readUInt32BE(0) + (seed[4]! & 0x3f) * 2 ** 32, 4).slice(0, 8);
     counter = seed.readUInt16BE(5) * 256 + seed[7]!;
+    stem = prefix + digits(Math.floor(counter / 1024), 3);
   }
   counter++;
-  return prefix + digits(counter, 4);
+  const low = counter % 1024;
+  if (low === 0) stem = prefix + digits(Math.floor(counter / 1024), 3);
+  return stem + PAIRS[low]!;
 }
 
 /** `pairs` pairs of digits of a non-negative integer below 2^53, most significant first. */

@@ -3,38 +3,37 @@ import type { AuditOutcome } from "@otel-audit/semantic-conventions";
 
 import type { Operation } from "./audit.ts";
 import type { AuditPolicyDeniedError } from "./errors.ts";
-import type { Ended, Head } from "./record-encoder.ts";
+import type { Begun, Ended } from "./record-encoder.ts";
+import type { InSpool } from "./spool/spool.ts";
 import { property } from "./unknown.ts";
 
 type Attributes = Readonly<Record<string, AttributeValue>>;
 
 /** Writes the outcome of what was begun. */
-export type Finish = (operation: BegunOperation, end: Omit<Ended, "endMicros">) => void;
+export type Finish = (operation: BegunOperation, end: Ended) => void;
 
 /** An action whose intent is written. */
-export class BegunOperation implements Operation {
-  denied: AuditPolicyDeniedError | undefined;
-  decided: Promise<void> | undefined;
-  readonly sequence: number;
-  readonly event: string;
-  readonly head: Head;
-  /** The spool folder that the intent is in, as it is counted there. */
-  readonly epoch: number;
+export class BegunOperation implements Operation, InSpool {
+  denied: AuditPolicyDeniedError | undefined = undefined;
+  decided: Promise<void> | undefined = undefined;
+  sequence = 0;
+  epoch = 0;
+  headLength = 0;
+  head: Uint8Array | undefined = undefined;
+  at = 0;
+  newer: InSpool | undefined = undefined;
+  older: InSpool | undefined = undefined;
+  readonly begun: Begun;
   readonly #finish: Finish;
   #ended = false;
 
-  constructor(sequence: number, event: string, head: Head, epoch: number, finish: Finish) {
-    this.sequence = sequence;
-    this.event = event;
-    this.head = head;
-    this.epoch = epoch;
+  constructor(begun: Begun, finish: Finish) {
+    this.begun = begun;
     this.#finish = finish;
-    this.denied = undefined;
-    this.decided = undefined;
   }
 
   get recordId(): string {
-    return this.head.recordId;
+    return this.begun.recordId;
   }
 
   end(error?: unknown, attributes?: Attributes): void {

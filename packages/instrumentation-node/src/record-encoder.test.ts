@@ -5,10 +5,11 @@ import { decodeTraces, frameSpans, type SpanData } from "@otel-audit/otlp";
 
 import { resolveActor } from "./identity.ts";
 import { newRecordId } from "./ids.ts";
+import { Memo } from "./memo.ts";
 import { text } from "./testing/run-app.ts";
 import { type Begun, type Ended, MAX_TARGET_ID, RecordEncoder, SEQUENCE_BYTES } from "./record-encoder.ts";
 
-type AuditRecord = Begun & Ended;
+type AuditRecord = Begun & Ended & { endMicros: number };
 
 const BASE: AuditRecord = {
   sequence: 42,
@@ -38,7 +39,19 @@ const BASE: AuditRecord = {
 const encoder = new RecordEncoder();
 
 function roundTrip(record: AuditRecord): SpanData {
-  return decode(encoder.whole(record, { ...record, attributes: undefined }));
+  const head = encodeIntent(record);
+  encoder.tail(record, { ...record, attributes: undefined }, record.endMicros);
+  return decode(Buffer.concat([head, encoded()]));
+}
+
+function encoded(): Uint8Array {
+  return Uint8Array.from(encoder.bytes.subarray(0, encoder.length));
+}
+
+/** Encodes an intent and returns what its outcome repeats. */
+function encodeIntent(record: Begun): Uint8Array {
+  encoder.intent(record);
+  return encoded().subarray(0, encoder.headLength);
 }
 
 function decode(payload: Uint8Array): SpanData {
@@ -183,16 +196,15 @@ test("texts of an application's choosing are bounded, the policy's is kept whole
 test("an intent is a record of its own, and its outcome repeats all of it but the end", () => {
   const attributes = { "file.path": "/a" };
   const begun = { ...BASE, attributes };
-  const intent = decode(encoder.intent(begun));
+  const head = encodeIntent(begun);
+  encoder.intent(begun);
+  const intent = decode(encoded());
   expect(intent.attributes).toMatchObject({ "audit.outcome": "unknown", "file.path": "/a" });
   expect(intent.endTimeUnixNano).toBe(intent.startTimeUnixNano);
-  encoder.intent(begun);
-  const head = encoder.head(begun);
-  encoder.intent({ ...BASE, recordId: "another" });
-  const end = { outcome: "failure", errorType: "EIO", endMicros: BASE.endMicros } as const;
-  const outcome = decode(
-    encoder.outcome(head, { ...end, attributes: { "file.path": "/b", "http.response.status_code": 1 } }),
-  );
+  const end = { outcome: "failure", errorType: "EIO" } as const;
+  const attributesAtEnd = { "file.path": "/b", "http.response.status_code": 1 };
+  encoder.tail(begun, { ...end, attributes: attributesAtEnd }, BASE.endMicros);
+  const outcome = decode(Buffer.concat([head, encoded()]));
   expect(outcome).toMatchObject({ endTimeUnixNano: BigInt(BASE.endMicros) * 1000n, status: { code: 2 } });
   expect(outcome.attributes).toEqual({
     ...intent.attributes,
@@ -203,15 +215,29 @@ test("an intent is a record of its own, and its outcome repeats all of it but th
 });
 
 test("a record that replaces another names it", () => {
-  encoder.intent(BASE);
-  const supersedes = { recordId: BASE.recordId, by: "01JD3XK5ZQ8V9W7T2R4P6N0M1C" };
-  const span = decode(encoder.outcome(encoder.head(BASE), { ...BASE, supersedes }));
-  expect(span.attributes).toMatchObject({
-    "audit.record.id": supersedes.by,
-    "audit.record.supersedes": BASE.recordId,
+  const supersedes = "01JD3XK5ZQ8V9W7T2R4P6N0M1A";
+  expect(roundTrip({ ...BASE, supersedes }).attributes).toMatchObject({
+    "audit.record.id": BASE.recordId,
+    "audit.record.supersedes": supersedes,
   });
 });
 
 test.each([1, 127, 128, 2 ** 28 - 1, 2 ** 28, 2 ** 35, 2 ** 48 - 1])("the number %d", (sequence) => {
   expect(roundTrip({ ...BASE, sequence }).attributes?.["audit.producer.sequence"]).toBe(sequence);
+});
+
+test("what is remembered of an action is that of the action", () => {
+  const memo = new Memo();
+  const attributes = { "file.path": "/a" };
+  expect(roundTrip({ ...BASE, attributes, memo })).toMatchObject({
+    attributes: roundTrip({ ...BASE, attributes }).attributes,
+  });
+  const again = roundTrip({ ...BASE, recordId: "another", attributes, memo });
+  expect(again.attributes).toMatchObject({
+    ...attributes,
+    "audit.record.id": "another",
+    "audit.target.id": "file:///a",
+  });
+  // A policy can say that what looks like a READ is a WRITE.
+  expect(roundTrip({ ...BASE, action: "WRITE", memo }).attributes?.["audit.action"]).toBe("WRITE");
 });

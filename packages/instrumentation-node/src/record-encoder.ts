@@ -32,6 +32,7 @@ import { actorAttributes, attributes, sameVerdict, verdictAttributes } from "./a
 import type { Target } from "./audit.ts";
 import type { Actor, Tool } from "./identity.ts";
 import { randomInto } from "./ids.ts";
+import type { Memo } from "./memo.ts";
 import { redactCredentials } from "./redaction.ts";
 import { bound } from "./text.ts";
 import type { ActiveSpan } from "./trace-context.ts";
@@ -43,6 +44,8 @@ export interface Begun {
   /** `audit.producer.sequence`: an integer from 1. */
   readonly sequence: number;
   readonly recordId: string;
+  /** Id of the record with the outcome `unknown` that this one replaces. */
+  readonly supersedes?: string | undefined;
   readonly event: string;
   readonly name: string | undefined;
   readonly action: AuditAction;
@@ -55,6 +58,7 @@ export interface Begun {
   readonly targets: readonly Target[];
   readonly verdict: Verdict;
   readonly attributes: Attributes | undefined;
+  readonly memo?: Memo | undefined;
   /** The application's active span when the action began: the record's parent. */
   readonly parent: ActiveSpan | undefined;
   /** Microseconds since 1970. */
@@ -66,19 +70,10 @@ export interface Ended {
   readonly outcome: AuditOutcome;
   readonly errorType: string | undefined;
   readonly attributes: Attributes | undefined;
-  /** Microseconds since 1970. */
-  readonly endMicros: number;
-  /** Id of the record with outcome `unknown` that this one replaces; it then has a new id of its own. */
-  readonly supersedes?: { readonly recordId: string; readonly by: string } | undefined;
 }
 
-/** A begun record, to be ended: the bytes that both have in common. */
-export interface Head {
-  readonly bytes: Uint8Array;
-  readonly recordId: string;
-  readonly startMicros: number;
-  readonly attributes: Attributes | undefined;
-}
+/** What the end of a record needs to know of its beginning. */
+export type Opened = Pick<Begun, "startMicros" | "attributes">;
 
 /** `audit.target.id` is at most this long, in bytes. */
 export const MAX_TARGET_ID = 2048;
@@ -104,8 +99,10 @@ const CLIENT_EVENTS: ReadonlySet<string> = new Set([
 const STATUS_ERROR = Uint8Array.of(0x7a, 2, 0x18, 2);
 /** Sampled, and known not to be of a remote parent: OTLP's Span.flags (field 16, fixed32). */
 const FLAGS = Uint8Array.of(0x85, 0x01, 0x01, 0x01, 0, 0);
-
-const CONSTANT = attributes({ [ATTR_AUDIT_RECORD_ORIGIN]: "effect", [ATTR_AUDIT_SCHEMA_VERSION]: SCHEMA_VERSION });
+const CONSTANT = Buffer.concat([
+  FLAGS,
+  attributes({ [ATTR_AUDIT_RECORD_ORIGIN]: "effect", [ATTR_AUDIT_SCHEMA_VERSION]: SCHEMA_VERSION }),
+]);
 const SEQUENCE_KEY = encodedKey(ATTR_AUDIT_PRODUCER_SEQUENCE);
 const UNATTRIBUTED = attributes({ [ATTR_AUDIT_ACTOR_TYPE]: "service" });
 const MAX_CACHED = 512;
@@ -115,7 +112,7 @@ const SHORT = 64;
 /** Before the Span of a spool's frame stands the record's number, as an unsigned 48-bit integer and two zero bytes. */
 export const SEQUENCE_BYTES = 8;
 
-const UNKNOWN: Omit<Ended, "endMicros"> = { outcome: "unknown", errorType: undefined, attributes: undefined };
+const UNKNOWN: Ended = { outcome: "unknown", errorType: undefined, attributes: undefined };
 
 /**
  * Writes records straight as OTLP Span messages into one reused buffer, behind their number. What repeats from record to
@@ -132,69 +129,86 @@ export class RecordEncoder {
   readonly #outcomes = new Map<AuditOutcome, Uint8Array>();
   readonly #keys = new Map<string, Uint8Array>();
 
-  /** A record whose end is not known: what is sent should it never be. The bytes are valid until the next call. */
-  intent(record: Begun): Uint8Array {
+  /** Where what was encoded last stands, from its beginning. */
+  get bytes(): Buffer {
+    return this.#buffer;
+  }
+
+  /** How much was encoded last. */
+  get length(): number {
+    return this.#at;
+  }
+
+  /** So many bytes of the latest intent are known before the action runs; the outcome is these and another tail. */
+  get headLength(): number {
+    return this.#headLength;
+  }
+
+  /** Encodes a record whose end is not known: what is sent should it never be. */
+  intent(record: Begun): void {
     this.#head(record);
-    this.#tail(record, { ...UNKNOWN, endMicros: record.startMicros });
-    return this.#buffer.subarray(0, this.#at);
+    this.#tail(record, UNKNOWN, record.startMicros);
   }
 
-  /** A record that ends where it begins. The bytes are valid until the next call. */
-  whole(record: Begun, end: Ended): Uint8Array {
+  /** Encodes a record and how it ended. */
+  whole(record: Begun, end: Ended, endMicros: number): void {
     this.#head(record);
-    this.#tail(record, end);
-    return this.#buffer.subarray(0, this.#at);
+    this.#tail(record, end, endMicros);
   }
 
-  /** What the outcome of the latest intent needs of it. */
-  head(record: Begun): Head {
-    const bytes = Buffer.from(this.#buffer.subarray(0, this.#headLength));
-    const { recordId, startMicros, attributes } = record;
-    return { bytes, recordId, startMicros, attributes };
-  }
-
-  /** The record of an action that has ended. The bytes are valid until the next call. */
-  outcome(head: Head, end: Ended): Uint8Array {
+  /** Encodes how a record ended. */
+  tail(opened: Opened, end: Ended, endMicros: number): void {
     this.#at = 0;
-    this.#raw(head.bytes);
-    this.#tail(head, end);
-    return this.#buffer.subarray(0, this.#at);
+    this.#tail(opened, end, endMicros);
   }
 
   #head(record: Begun): void {
-    this.#at = 0;
-    const { parent, event, sequence } = record;
+    const { parent, sequence } = record;
     this.#buffer.writeUIntLE(sequence, 0, 6);
     this.#buffer.writeUInt16LE(0, 6);
     this.#at = SEQUENCE_BYTES;
     this.#ids(parent);
-    this.#string(0x2a, bound(record.name ?? event, MAX_NAME));
     this.#need(64);
-    this.#byte(0x30);
-    this.#byte(record.side === undefined ? kindOf(event) : SPAN_KIND_SERVER);
     this.#time(0x39, record.startMicros);
-    this.#raw(FLAGS);
-    this.#raw(this.#kind(event, record.action));
     this.#raw(CONSTANT);
+    this.#attribute(ATTR_AUDIT_RECORD_ID, record.recordId);
+    if (record.supersedes !== undefined) this.#attribute(ATTR_AUDIT_RECORD_SUPERSEDES, record.supersedes);
+    this.#sequence(sequence);
+    this.#action(record);
     this.#raw(this.#actor(record.actor));
+    this.#raw(this.#verdict(record.verdict));
     if (record.cause !== undefined) this.#attribute(ATTR_AUDIT_CAUSE_RECORD_ID, record.cause);
     if (record.tool !== undefined) {
       this.#attribute(ATTR_GEN_AI_TOOL_NAME, record.tool.name);
       if (record.tool.callId !== undefined) this.#attribute(ATTR_GEN_AI_TOOL_CALL_ID, record.tool.callId);
     }
-    this.#raw(this.#verdict(record.verdict));
-    this.#sequence(sequence);
-    this.#targets(record.targets);
-    this.#attributes(record.attributes, undefined);
     this.#headLength = this.#at;
   }
 
-  #tail(record: Pick<Begun, "recordId" | "startMicros" | "attributes">, end: Ended): void {
+  /** What is the same for every record of one action object. */
+  #action(record: Begun): void {
+    const { event, action, memo } = record;
+    if (memo?.encoded !== undefined && memo.encodedAction === action) {
+      this.#raw(memo.encoded);
+      return;
+    }
+    const start = this.#at;
+    this.#string(0x2a, bound(record.name ?? event, MAX_NAME));
     this.#need(64);
-    this.#time(0x41, Math.max(end.endMicros, record.startMicros));
+    this.#byte(0x30);
+    this.#byte(record.side === undefined ? kindOf(event) : SPAN_KIND_SERVER);
+    this.#raw(this.#kind(event, action));
+    this.#targets(record.targets);
+    this.#attributes(record.attributes, undefined);
+    if (memo === undefined) return;
+    memo.encoded = Uint8Array.from(this.#buffer.subarray(start, this.#at));
+    memo.encodedAction = action;
+  }
+
+  #tail(record: Opened, end: Ended, endMicros: number): void {
+    this.#need(64);
+    this.#time(0x41, Math.max(endMicros, record.startMicros));
     this.#raw(this.#outcome(end.outcome));
-    this.#attribute(ATTR_AUDIT_RECORD_ID, end.supersedes?.by ?? record.recordId);
-    if (end.supersedes !== undefined) this.#attribute(ATTR_AUDIT_RECORD_SUPERSEDES, end.supersedes.recordId);
     if (end.errorType !== undefined) this.#attribute(ATTR_ERROR_TYPE, bound(end.errorType, MAX_ERROR_TYPE));
     this.#attributes(end.attributes, record.attributes);
     if (end.outcome === "failure") this.#raw(STATUS_ERROR);

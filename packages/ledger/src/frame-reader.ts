@@ -64,6 +64,22 @@ export function scanFrames(file: Uint8Array, syncedOffset = 0): FrameScan {
   return classify(bytes, marker, frames, gaps, synced);
 }
 
+/**
+ * The frames of bytes that this process has just written itself and nobody else could: by their lengths, without their
+ * checksums.
+ */
+export function walkFrames(file: Uint8Array): FrameScan {
+  const bytes = Buffer.from(file.buffer, file.byteOffset, file.byteLength);
+  const frames = new FrameTable();
+  for (let at = FILE_HEADER_BYTES; at < bytes.length;) {
+    const end = at + FRAME_HEADER_BYTES + bytes.readUInt32LE(at + 12);
+    frames.add(at + FRAME_HEADER_BYTES, end, bytes[at + 24] ?? 0);
+    at = end;
+  }
+  const marker = bytes.subarray(12, 12 + MARKER_BYTES);
+  return { bytes, marker, count: frames.count, ...frames.arrays(), damage: [], end: bytes.length, framesCut: 0 };
+}
+
 /** Reads a frame file in one go. Only data frames are returned. */
 export function readFramesSync(path: string): { payloads: Uint8Array[]; damage: readonly FrameDamage[] } {
   return collect(fs.readFileSync(path));

@@ -1,46 +1,61 @@
-import { type FrameDamage, FrameKind, scanFrames } from "@otel-audit/ledger/frames";
+import { type FrameDamage, FrameKind, type FrameScan } from "@otel-audit/ledger/frames";
 
 import { SEQUENCE_BYTES } from "../record-encoder.ts";
 
-/** A frame of a spool: the number of its record, and the frame's whole payload. */
-export interface Numbered {
-  readonly sequence: number;
-  readonly payload: Uint8Array;
-}
+/** The frames of a spool file. A file has many thousands: they are asked for by index, and no object is made of each. */
+export class SpoolContents {
+  readonly #scan: FrameScan;
+  /** Intents that are sent as records, because their actions never ended. */
+  readonly #orphans: ReadonlySet<number>;
 
-/** What a spool file holds. */
-export interface SpoolContents {
-  /** Records to be sent; the last frame of a record that begins in this file or an earlier one. */
-  readonly records: readonly Numbered[];
-  /** Numbers of records that ended: those of `records`, and of others that went out already. */
-  readonly ended: readonly number[];
-  readonly intents: readonly Numbered[];
-  readonly damage: readonly FrameDamage[];
-}
-
-/** Sorts the frames of a spool file. Never throws for damaged bytes. */
-export function readContents(file: Uint8Array): SpoolContents {
-  const scan = scanFrames(file);
-  const records: Numbered[] = [];
-  const ended: number[] = [];
-  const intents: Numbered[] = [];
-  for (let i = 0; i < scan.count; i++) {
-    const payload = scan.bytes.subarray(scan.payloadStart[i], scan.payloadEnd[i]);
-    const kind = scan.kind[i];
-    if (payload.length < SEQUENCE_BYTES) continue;
-    const sequence = payload.readUIntLE(0, 6);
-    if (kind === FrameKind.Intent) intents.push({ sequence, payload });
-    else if (kind === FrameKind.Data) {
-      ended.push(sequence);
-      if (payload.length > SEQUENCE_BYTES) records.push({ sequence, payload });
-    }
+  constructor(scan: FrameScan, orphans: ReadonlySet<number> = new Set()) {
+    this.#scan = scan;
+    this.#orphans = orphans;
   }
-  return { records, ended, intents, damage: scan.damage };
-}
 
-/** The Span message of a frame. */
-export function spanOf({ payload }: Numbered): Uint8Array {
-  return payload.subarray(SEQUENCE_BYTES);
+  get count(): number {
+    return this.#scan.count;
+  }
+
+  get damage(): readonly FrameDamage[] {
+    return this.#scan.damage;
+  }
+
+  /** The number of the record that a frame is about; 0 for a frame that is none of a spool. */
+  sequence(index: number): number {
+    const { bytes, payloadStart, payloadEnd } = this.#scan;
+    const start = payloadStart[index]!;
+    return payloadEnd[index]! - start < SEQUENCE_BYTES ? 0 : bytes.readUIntLE(start, 6);
+  }
+
+  isIntent(index: number): boolean {
+    return this.#scan.kind[index] === FrameKind.Intent;
+  }
+
+  /** Whether a frame tells that its action has ended. */
+  isEnd(index: number): boolean {
+    return this.#scan.kind[index] === FrameKind.Data && this.sequence(index) !== 0;
+  }
+
+  /** The whole payload. */
+  payload(index: number): Uint8Array {
+    return this.#scan.bytes.subarray(this.#scan.payloadStart[index], this.#scan.payloadEnd[index]);
+  }
+
+  /** The Span message that is to be sent; undefined for a frame that is not. */
+  span(index: number): Uint8Array | undefined {
+    const { bytes, payloadStart, payloadEnd } = this.#scan;
+    const start = payloadStart[index]! + SEQUENCE_BYTES;
+    const end = payloadEnd[index]!;
+    // An end without a span went out already.
+    if (start >= end || !(this.isEnd(index) || this.#orphans.has(index))) return undefined;
+    return bytes.subarray(start, end);
+  }
+
+  /** The same file as the record of a process that died. */
+  withOrphans(orphans: ReadonlySet<number>): SpoolContents {
+    return new SpoolContents(this.#scan, orphans);
+  }
 }
 
 /** A frame that says nothing but that its record ended and went out. */

@@ -1,8 +1,10 @@
 import * as fs from "node:fs";
 import { join } from "node:path";
 
+import { scanFrames } from "@otel-audit/ledger/frames";
+
 import { property } from "../unknown.ts";
-import { type Numbered, readContents, type SpoolContents } from "./contents.ts";
+import { SpoolContents } from "./contents.ts";
 import type { Owner } from "./owner.ts";
 
 /** Of files of records. */
@@ -32,25 +34,32 @@ export class Leftover {
     const contents = readIfThere(path);
     if (contents === undefined) return undefined;
     const ended = (this.#ended ??= this.#allEnded());
-    const orphans: Numbered[] = [];
-    for (const intent of contents.intents) {
-      if (ended.has(intent.sequence)) continue;
+    const orphans = new Set<number>();
+    for (let i = 0; i < contents.count; i++) {
+      const sequence = contents.sequence(i);
+      if (!contents.isIntent(i) || ended.has(sequence)) continue;
       // The same intent may stand in two files.
-      ended.add(intent.sequence);
-      orphans.push(intent);
+      ended.add(sequence);
+      orphans.add(i);
     }
-    return { ...contents, records: [...contents.records, ...orphans] };
+    return contents.withOrphans(orphans);
   }
 
   #allEnded(): Set<number> {
-    return new Set(this.paths.flatMap((path) => readIfThere(path)?.ended ?? []));
+    const ended = new Set<number>();
+    for (const path of this.paths) {
+      const contents = readIfThere(path);
+      if (contents === undefined) continue;
+      for (let i = 0; i < contents.count; i++) if (contents.isEnd(i)) ended.add(contents.sequence(i));
+    }
+    return ended;
   }
 }
 
 /** Undefined for a file that is not there. */
 export function readIfThere(path: string): SpoolContents | undefined {
   try {
-    return readContents(fs.readFileSync(path));
+    return new SpoolContents(scanFrames(fs.readFileSync(path)));
   } catch (error) {
     const code = property(error, "code");
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;

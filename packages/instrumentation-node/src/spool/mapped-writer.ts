@@ -57,13 +57,34 @@ export class MappedWriter {
     return this.#position + FRAME_HEADER_BYTES + payloadLength <= this.capacity;
   }
 
-  /** Writes one frame, which must fit. */
-  appendSync(payload: Uint8Array, kind: number = FrameKind.Data): void {
+  /** Writes one frame, which must fit: the first `length` bytes. */
+  appendSync(payload: Uint8Array, length: number = payload.length, kind: number = FrameKind.Data): void {
+    this.#put(payload, length, this.#position + FRAME_HEADER_BYTES);
+    this.#frame(length, kind);
+  }
+
+  /** Writes one frame, which must fit: what stands at `from` once more, and the first `length` bytes of `rest`. */
+  appendCopySync(from: number, headLength: number, rest: Uint8Array, length: number): void {
+    const at = this.#position + FRAME_HEADER_BYTES;
+    this.#mapping.bytes.copyWithin(at, from, from + headLength);
+    this.#put(rest, length, at + headLength);
+    this.#frame(headLength + length, FrameKind.Data);
+  }
+
+  #put(bytes: Uint8Array, length: number, at: number): void {
+    this.#mapping.bytes.set(length === bytes.length ? bytes : bytes.subarray(0, length), at);
+  }
+
+  /** Makes a frame of the payload that stands behind the place of its header. */
+  #frame(length: number, kind: number): void {
     const at = this.#position;
-    const bytes = this.#mapping.bytes;
-    bytes.set(payload, at + FRAME_HEADER_BYTES);
-    writeFrameHeader(bytes, at, payload.length, this.#marker, kind, this.#synced, at);
-    this.#position = at + FRAME_HEADER_BYTES + payload.length;
+    writeFrameHeader(this.#mapping.bytes, at, length, this.#marker, kind, this.#synced, at);
+    this.#position = at + FRAME_HEADER_BYTES + length;
+  }
+
+  /** A copy of bytes that were written. */
+  copy(from: number, length: number): Uint8Array {
+    return Buffer.from(this.#mapping.bytes.subarray(from, from + length));
   }
 
   /** fdatasync writes what is mapped, too. */

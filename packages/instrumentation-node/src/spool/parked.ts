@@ -3,7 +3,8 @@ import { join } from "node:path";
 
 import { FrameKind, FrameWriter } from "@otel-audit/ledger/frames";
 
-import { endedFrame, readContents, type SpoolContents } from "./contents.ts";
+import { endedFrame, type SpoolContents } from "./contents.ts";
+import { readIfThere } from "./leftover.ts";
 
 /** Sorts before all others: whoever inherits a folder sends and removes it first, and then the outcomes. */
 const NAME = "00000000.frames";
@@ -29,17 +30,20 @@ export class Parked {
 
   /**
    * Keeps what a file that is about to be removed says of open actions.
-   * @param isOpen whether an action is still under way
+   * @param open numbers of what is still under way
    */
-  keep(contents: SpoolContents, isOpen: (sequence: number) => boolean): void {
-    for (const intent of contents.intents) {
-      if (this.#sequences.has(intent.sequence) || !isOpen(intent.sequence)) continue;
-      this.#writable().appendSync(intent.payload, FrameKind.Intent);
-      this.#sequences.add(intent.sequence);
-    }
-    for (const sequence of contents.ended) {
-      // With the file its outcome goes: without this the intent would look like one of an action without an end.
-      if (this.#sequences.delete(sequence)) this.#writer?.appendSync(endedFrame(sequence));
+  keep(contents: SpoolContents, open: ReadonlySet<number>): void {
+    if (open.size === 0 && this.#sequences.size === 0) return;
+    for (let i = 0; i < contents.count; i++) {
+      const sequence = contents.sequence(i);
+      if (contents.isIntent(i)) {
+        if (this.#sequences.has(sequence) || !open.has(sequence)) continue;
+        this.#writable().appendSync(contents.payload(i), FrameKind.Intent);
+        this.#sequences.add(sequence);
+      } else if (contents.isEnd(i) && this.#sequences.delete(sequence)) {
+        // With the file its outcome goes: without this the intent would look like one of an action without an end.
+        this.#writer?.appendSync(endedFrame(sequence));
+      }
     }
     if (this.#sequences.size === 0) this.#remove();
     else if (this.bytes > this.#rewriteAt) this.#rewrite();
@@ -62,12 +66,14 @@ export class Parked {
   }
 
   #rewrite(): void {
-    const { intents } = readContents(fs.readFileSync(this.#path));
+    const contents = readIfThere(this.#path);
+    if (contents === undefined) return;
     const temporary = `${this.#path}.new`;
     fs.rmSync(temporary, { force: true });
     const writer = FrameWriter.createSync(temporary);
-    for (const { sequence, payload } of intents) {
-      if (this.#sequences.has(sequence)) writer.appendSync(payload, FrameKind.Intent);
+    for (let i = 0; i < contents.count; i++) {
+      if (contents.isIntent(i) && this.#sequences.has(contents.sequence(i)))
+        writer.appendSync(contents.payload(i), FrameKind.Intent);
     }
     fs.renameSync(temporary, this.#path);
     this.#writer?.closeSync();

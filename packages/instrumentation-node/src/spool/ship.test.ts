@@ -55,7 +55,11 @@ test("an endpoint that does not answer as ours gets nothing, and the next caller
   expect(troubles.join()).toContain("does not answer as an otel-audit collector");
   expect(stranger.spans).toEqual([]);
   expect(readdirSync(dir)).toEqual(before);
-  expect(await shipSpool(dir, { ...options, trust: true, timeoutMs: 10_000 })).toEqual({ shipped: 4, refused: 0, left: 0 });
+  expect(await shipSpool(dir, { ...options, trust: true, timeoutMs: 10_000 })).toEqual({
+    shipped: 4,
+    refused: 0,
+    left: 0,
+  });
 });
 
 test("an endpoint that hangs holds up the caller no longer than its time", async () => {
@@ -101,7 +105,11 @@ test("what a living process has is counted and left to it; refused records are p
   expect(await shipSpool(app.spoolDir, { endpoint: app.sink.url })).toEqual({ shipped: 0, refused: 0, left: 3 });
   await living.kill("SIGKILL");
   app.sink.failAlways({ status: 400 });
-  expect(await shipSpool(app.spoolDir, { endpoint: app.sink.url, trust: true })).toEqual({ shipped: 0, refused: 3, left: 0 });
+  expect(await shipSpool(app.spoolDir, { endpoint: app.sink.url, trust: true })).toEqual({
+    shipped: 0,
+    refused: 3,
+    left: 0,
+  });
   const [name = ""] = readdirSync(app.spoolDir);
   expect(name).toMatch(/^rejected-/);
   expect(statSync(join(app.spoolDir, name)).isFile()).toBe(true);

@@ -97,8 +97,11 @@ function countRecords(dir: string): number {
     // Files that lie in the directory itself were refused.
     if (entry.parentPath === dir || !entry.name.endsWith(EXTENSION)) continue;
     const contents = readIfThere(join(entry.parentPath, entry.name));
-    for (const { sequence } of [...(contents?.records ?? []), ...(contents?.intents ?? [])]) {
-      waiting.add(`${entry.parentPath} ${sequence}`);
+    if (contents === undefined) continue;
+    for (let i = 0; i < contents.count; i++) {
+      if (contents.isIntent(i) || contents.span(i) !== undefined) {
+        waiting.add(`${entry.parentPath} ${contents.sequence(i)}`);
+      }
     }
   }
   return waiting.size;

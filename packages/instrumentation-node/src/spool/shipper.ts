@@ -3,7 +3,7 @@ import { frameSpans } from "@otel-audit/otlp/encoding";
 import { asOurselves } from "../identity.ts";
 import { ownWork } from "../own-work.ts";
 import { property } from "../unknown.ts";
-import { type Numbered, spanOf } from "./contents.ts";
+import type { SpoolContents } from "./contents.ts";
 import type { Spool, SpoolFile } from "./spool.ts";
 import { type Answer, post } from "./transport.ts";
 
@@ -161,7 +161,7 @@ export class Shipper {
     const lost = contents.damage.filter((part) => part.kind === "damaged");
     if (lost.length > 0) this.#say(`a spool file is damaged in ${lost.length} places; what is intact is sent`);
     let refused = false;
-    for (const batch of batches(contents.records)) refused = (await this.#send(file, batch)) || refused;
+    for (const batch of batches(contents)) refused = (await this.#send(file, batch)) || refused;
     ownWork(() => {
       if (refused)
         this.#say(`the collector refused records; they are kept in ${this.#spool.quarantine(file, contents)}`);
@@ -224,11 +224,12 @@ export class Shipper {
   }
 }
 
-function* batches(records: readonly Numbered[]): Iterable<readonly Uint8Array[]> {
+function* batches(contents: SpoolContents): Iterable<readonly Uint8Array[]> {
   let batch: Uint8Array[] = [];
   let bytes = 0;
-  for (const record of records) {
-    const span = spanOf(record);
+  for (let i = 0; i < contents.count; i++) {
+    const span = contents.span(i);
+    if (span === undefined) continue;
     if (batch.length > 0 && (batch.length === MAX_BATCH_SPANS || bytes + span.length > MAX_BATCH_BYTES)) {
       yield batch;
       batch = [];

@@ -1,13 +1,13 @@
 import * as fs from "node:fs";
 import { join, relative, sep } from "node:path";
 
-import { FrameKind, FrameWriter } from "@otel-audit/ledger/frames";
+import { FrameKind, FrameWriter, walkFrames } from "@otel-audit/ledger/frames";
 
 import type { Sink } from "../core.ts";
 import { InstrumentationError } from "../errors.ts";
 import { ownWork } from "../own-work.ts";
 import { property } from "../unknown.ts";
-import { readContents, type SpoolContents } from "./contents.ts";
+import { SpoolContents } from "./contents.ts";
 import { EXTENSION, Leftover, readIfThere } from "./leftover.ts";
 import { MappedWriter } from "./mapped-writer.ts";
 import { createFolder, mayBeAlive, type Owner, readOwner, touchOwner } from "./owner.ts";
@@ -26,12 +26,28 @@ export interface SpoolFile {
   read(): SpoolContents | undefined;
 }
 
+/** What has begun, as its end needs it; filled in by `Spool.begin`. */
+export interface InSpool {
+  /** `audit.producer.sequence`. */
+  sequence: number;
+  /** Counts the spool's folders: what began in another one than the current has its intent elsewhere. */
+  epoch: number;
+  /** So much of the intent is repeated by the outcome, in bytes. */
+  headLength: number;
+  /** That part of the intent; undefined while it stands at `at` in the open file. */
+  head: Uint8Array | undefined;
+  at: number;
+  /** The list of what has begun and not ended. */
+  newer: InSpool | undefined;
+  older: InSpool | undefined;
+}
+
 /** A file is closed at this size, in bytes: it is read and sent as a whole. */
 const FILE_BYTES = 4 * 1024 * 1024;
 /** A process that writes more records than this is worth the time to load what maps files. */
 const MAP_AFTER_RECORDS = 512;
-/** So many mapped files are kept to be used again. */
-const MAX_SPARE = 4;
+/** So many mapped files are kept to be used again, until the next sign of life. */
+const MAX_SPARE = 8;
 /** Room that is kept for how actions ended that have begun, each in bytes. */
 const OUTCOME_BYTES = 4096;
 /** How long the folder may go unwatched before it is looked at again, in milliseconds: a process can be frozen. */
@@ -58,8 +74,9 @@ export class Spool implements Sink {
   readonly #spare: MappedWriter[] = [];
   #fileNumber = 0;
   #sequence = 1;
-  /** Numbers of what has begun and not ended. */
-  readonly #open = new Set<number>();
+  /** What has begun and not ended: a list, newest first. */
+  #newest: InSpool | undefined;
+  #openCount = 0;
   /** In the open file, without intents. */
   #records = 0;
   #closed: SpoolFile[] = [];
@@ -112,21 +129,44 @@ export class Spool implements Sink {
     return this.#records === 0 && this.#closed.length === 0;
   }
 
-  begin(intent: Uint8Array, durable: boolean): void {
-    this.#checkRoom(intent.length);
-    this.#append(intent, FrameKind.Intent, durable);
-    this.#open.add(this.#sequence++);
+  begin(entry: InSpool, bytes: Uint8Array, length: number, headLength: number, durable: boolean): void {
+    this.#checkRoom(length);
+    const writer = this.#append(bytes, length, FrameKind.Intent, durable);
+    entry.sequence = this.#sequence++;
+    entry.epoch = this.#epoch;
+    entry.headLength = headLength;
+    // Where it stands in memory it can be copied from; a file that is only written to would have to be read.
+    if (writer instanceof MappedWriter) entry.at = writer.position - length;
+    else entry.head = Uint8Array.from(bytes.subarray(0, headLength));
+    this.#openCount++;
+    entry.older = this.#newest;
+    if (this.#newest !== undefined) this.#newest.newer = entry;
+    this.#newest = entry;
   }
 
-  end(sequence: number, outcome: Uint8Array, durable: boolean): void {
-    this.#append(outcome, FrameKind.Data, durable);
-    this.#open.delete(sequence);
+  end(entry: InSpool, bytes: Uint8Array, length: number, durable: boolean): void {
+    const writer = this.#writable(entry.headLength + length);
+    try {
+      if (entry.head === undefined && writer instanceof MappedWriter) {
+        writer.appendCopySync(entry.at, entry.headLength, bytes, length);
+      } else {
+        const whole = Buffer.concat([entry.head ?? new Uint8Array(0), bytes.subarray(0, length)]);
+        writer.appendSync(whole);
+      }
+      if (durable) writer.syncSync();
+    } catch (error) {
+      ownWork(() => this.#closeFile());
+      throw error;
+    }
+    if (entry.epoch === this.#epoch) this.#close(entry);
+    this.#recorded(writer);
   }
 
-  write(record: Uint8Array, durable: boolean): void {
-    this.#checkRoom(record.length);
-    this.#append(record, FrameKind.Data, durable);
+  write(bytes: Uint8Array, length: number, durable: boolean): void {
+    this.#checkRoom(length);
+    const writer = this.#append(bytes, length, FrameKind.Data, durable);
     this.#sequence++;
+    this.#recorded(writer);
   }
 
   /** Closes the open file if there are records in it, so that they can be sent. */
@@ -194,6 +234,7 @@ export class Spool implements Sink {
   /** Tells processes that cannot see this one that it lives. */
   touch(): void {
     this.#watchedAt = performance.now();
+    this.#dropSpare();
     try {
       touchOwner(this.#folder);
     } catch (error) {
@@ -212,7 +253,7 @@ export class Spool implements Sink {
 
   /** Closes all files, and removes the folder if nothing is left in it. What is under way stays, without an end. */
   close(): void {
-    const nothing = this.isEmpty && this.#open.size === 0;
+    const nothing = this.isEmpty && this.#openCount === 0;
     this.#closeFile();
     for (const file of this.#closed) file.own?.mapped?.closeSync();
     this.#closed = this.#closed.map((file) => (file.own?.mapped === undefined ? file : onDisk(file)));
@@ -222,7 +263,10 @@ export class Spool implements Sink {
   }
 
   #keepOpen(file: SpoolFile, contents: SpoolContents): void {
-    if (file.own !== undefined) this.#parked.keep(contents, (sequence) => this.#open.has(sequence));
+    if (file.own === undefined) return;
+    const open = new Set<number>();
+    for (let entry = this.#newest; entry !== undefined; entry = entry.older) open.add(entry.sequence);
+    this.#parked.keep(contents, open);
   }
 
   #dropSpare(): void {
@@ -234,27 +278,39 @@ export class Spool implements Sink {
 
   /** What has begun may end, whatever else waits. */
   #checkRoom(length: number): void {
-    const reserved = (this.#open.size + 1) * OUTCOME_BYTES;
+    const reserved = (this.#openCount + 1) * OUTCOME_BYTES;
     if (this.bytes + length + reserved > this.#maxBytes) {
       throw new Error(`the spool is full (OTEL_AUDIT_SPOOL_MAX_BYTES is ${this.#maxBytes})`);
     }
   }
 
-  #append(payload: Uint8Array, kind: number, durable: boolean): void {
+  /** Takes an entry out of the list of what is under way. */
+  #close(entry: InSpool): void {
+    this.#openCount--;
+    if (entry.newer === undefined) this.#newest = entry.older;
+    else entry.newer.older = entry.older;
+    if (entry.older !== undefined) entry.older.newer = entry.newer;
+    entry.newer = undefined;
+    entry.older = undefined;
+  }
+
+  #append(bytes: Uint8Array, length: number, kind: number, durable: boolean): FrameWriter | MappedWriter {
     if (performance.now() - this.#watchedAt > UNWATCHED_MS) ownWork(() => this.touch());
-    const writer = this.#writable(payload.length);
+    const writer = this.#writable(length);
     try {
-      writer.appendSync(payload, kind);
+      if (writer instanceof MappedWriter) writer.appendSync(bytes, length, kind);
+      else writer.appendSync(bytes.subarray(0, length), kind);
       if (durable) writer.syncSync();
+      return writer;
     } catch (error) {
       // A file that failed once is left as it is; what it holds is sent.
       ownWork(() => this.#closeFile());
       throw error;
     }
-    if (kind === FrameKind.Data) {
-      this.#records++;
-      this.#onRecord();
-    }
+  }
+
+  #recorded(writer: FrameWriter | MappedWriter): void {
+    if (this.#records++ === 0) this.#onRecord();
     if (writer instanceof FrameWriter && writer.position >= FILE_BYTES) ownWork(() => this.#closeFile());
   }
 
@@ -295,8 +351,9 @@ export class Spool implements Sink {
    */
   #moveOut(): void {
     this.#epoch++;
-    this.#open.clear();
     this.#closeFile();
+    this.#newest = undefined;
+    this.#openCount = 0;
     this.#dropSpare();
     this.#parked.close();
     preparePrivateDirectory(this.#spoolDir);
@@ -307,6 +364,12 @@ export class Spool implements Sink {
   #closeFile(): void {
     const writer = this.#writer;
     if (writer === undefined) return;
+    // Heads of what goes on stand in this file, which will be sent and emptied.
+    if (writer instanceof MappedWriter) {
+      for (let entry = this.#newest; entry !== undefined; entry = entry.older) {
+        entry.head ??= writer.copy(entry.at, entry.headLength);
+      }
+    }
     const file = this.#fileOf(writer);
     this.#writer = undefined;
     this.#records = 0;
@@ -318,7 +381,7 @@ export class Spool implements Sink {
     const { path, position: bytes } = writer;
     const rest = { path, owner: this.#owner, records: this.#records, bytes };
     if (writer instanceof MappedWriter) {
-      return { ...rest, own: { mapped: writer }, read: () => readContents(writer.written) };
+      return { ...rest, own: { mapped: writer }, read: () => new SpoolContents(walkFrames(writer.written)) };
     }
     writer.closeSync();
     return { ...rest, own: { mapped: undefined }, read: () => readIfThere(path) };

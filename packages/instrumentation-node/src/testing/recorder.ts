@@ -23,6 +23,8 @@ export interface Recorder {
   [Symbol.dispose](): void;
 }
 
+const EMPTY = new Uint8Array(0);
+
 /**
  * Installs drivers in this process and runs the real core over them. `policy` is the text of a policy in YAML, in force;
  * `approver` decides on reviews.
@@ -43,9 +45,9 @@ export async function record(drivers: readonly Driver[], policy?: string, approv
     sink: {
       epoch: 0,
       nextSequence: 1,
-      begin: () => {},
-      end: (_, outcome) => keep(outcome),
-      write: keep,
+      begin: (entry, bytes, _, headLength) => (entry.head = Uint8Array.from(bytes.subarray(0, headLength))),
+      end: ({ head }, bytes, length) => keep(Buffer.concat([head ?? EMPTY, bytes.subarray(0, length)])),
+      write: (bytes, length) => keep(bytes.subarray(0, length)),
     },
     onTrouble: (message) => {
       throw new Error(message);

@@ -7,6 +7,7 @@ import { pathToFileURL } from "node:url";
 import { ATTR_AUDIT_FILE_FLAGS, ATTR_FILE_PATH, type AuditAction } from "@otel-audit/semantic-conventions";
 
 import type { ObservedAction, Target } from "../../audit.ts";
+import { Memo } from "../../memo.ts";
 import { ownWork } from "../../own-work.ts";
 import { follow, followBytes, lookTime } from "./links.ts";
 
@@ -63,7 +64,7 @@ export class FileName implements Name {
         [ATTR_FILE_PATH]: this.path,
         ...(flags !== undefined && { [ATTR_AUDIT_FILE_FLAGS]: flags }),
       };
-      action = { event, action: meaning.action, targets: this.#targetsOf(meaning), attributes };
+      action = { event, action: meaning.action, targets: this.#targetsOf(meaning), attributes, memo: new Memo() };
       this.#actions.set(meaning, action);
     }
     return action;
