@@ -3,6 +3,7 @@ import { hash } from "node:crypto";
 import { builtinName } from "./builtin.ts";
 import { compilePolicy } from "./compile.ts";
 import { Evaluator } from "./evaluate.ts";
+import { Memo } from "./memo.ts";
 import type { CompiledPolicy } from "./model.ts";
 import { POLICY } from "./schema.ts";
 import { checkShape } from "./shape.ts";
@@ -32,6 +33,7 @@ export class Policy implements PolicyEvaluator {
   /** What is allowed but cannot be meant, in the order of the document. */
   readonly warnings: readonly PolicyWarning[];
   readonly #evaluator: Evaluator;
+  readonly #memo = new Memo();
   readonly #failsEnforced: boolean;
 
   private constructor(text: string, compiled: CompiledPolicy, warnings: readonly PolicyWarning[]) {
@@ -62,7 +64,11 @@ export class Policy implements PolicyEvaluator {
 
   evaluate(action: PolicyAction): Verdict {
     try {
-      return this.#evaluator.judge(action);
+      const known = this.#memo.get(action);
+      if (known !== undefined) return known;
+      const verdict = Object.freeze(this.#evaluator.judge(action));
+      this.#memo.put(action, verdict);
+      return verdict;
     } catch (error) {
       return {
         decision: "deny",

@@ -15,6 +15,11 @@ export interface PolicyTarget {
   /** Canonical id, see "Target ids" in the README. At most 8,192 characters; longer is a `policy_error`. */
   readonly id: string;
   readonly access?: "read" | "write" | undefined;
+  /**
+   * Of a file: a directory with all that is in it. A deny or review of something below matches, unless its pattern starts
+   * with `**` (such names stay protected wherever they go); an allow has to take everything below.
+   */
+  readonly recursive?: boolean | undefined;
 }
 
 /** An action to be judged. Empty strings count as absent. */
@@ -58,6 +63,6 @@ export interface PolicyEvaluator {
   readonly id: string;
   readonly version: string;
   readonly mode: PolicyMode;
-  /** Never throws: what cannot be judged is denied by `policy_error`. */
+  /** Never throws: what cannot be judged is denied by `policy_error`. Equal actions may get the same, frozen verdict. */
   evaluate(action: PolicyAction): Verdict;
 }
