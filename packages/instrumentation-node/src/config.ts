@@ -5,6 +5,7 @@ import type { PolicyMode } from "@otel-audit/policy";
 import type { Attributes } from "@otel-audit/otlp";
 import { ATTR_SERVICE_NAME } from "@otel-audit/semantic-conventions";
 
+import { auditEnvironment } from "./environment.ts";
 import { InstrumentationError } from "./errors.ts";
 import type { Actor } from "./identity.ts";
 import { actorFromEnvironment, causeFromEnvironment, isInherited, type Environment } from "./identity-environment.ts";
@@ -66,7 +67,7 @@ const DAY_MS = 24 * 60 * 60_000;
  * @throws InstrumentationError INVALID_CONFIG: an audit in another mode than the one that was meant is worse than
  *   none, so a value that is not understood stops the start instead of being guessed at.
  */
-export function configFromEnvironment(env: Environment = process.env): AuditConfig {
+export function configFromEnvironment(env: Environment = auditEnvironment()): AuditConfig {
   const own = nonEmpty(env["OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT"]);
   const shared = nonEmpty(env["OTEL_EXPORTER_OTLP_ENDPOINT"]);
   const variable = own === undefined ? "OTEL_EXPORTER_OTLP_ENDPOINT" : "OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT";

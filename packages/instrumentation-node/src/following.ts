@@ -1,5 +1,6 @@
 import type { AuditConfig } from "./config.ts";
-import { currentActor } from "./identity.ts";
+import { auditEnvironment } from "./environment.ts";
+import { currentActor, currentScope } from "./identity.ts";
 import {
   callerEnvironment,
   causeEnvironment,
@@ -15,6 +16,9 @@ import {
 
 /** The module that starts the audit. */
 export const REGISTER = new URL("./register.js", import.meta.url).href;
+
+/** The register for where Node has only `--require`. */
+export const REGISTER_SYNC = new URL("./register-sync.js", import.meta.url);
 
 /** The flag of any copy of the register, by its name or by its path. */
 const REGISTER_FLAG = /instrumentation-node\/(?:dist\/)?register(?:\.js)?(?=["'\s]|$)/;
@@ -45,7 +49,7 @@ interface Settings {
 let settings: Settings | undefined;
 
 /** Starts to follow, or stops it. */
-export function follow(config: AuditConfig | undefined, env: Environment = process.env): void {
+export function follow(config: AuditConfig | undefined, env: Environment = auditEnvironment()): void {
   settings = config === undefined ? undefined : settingsOf(config, env);
 }
 
@@ -113,6 +117,14 @@ function identityFor(
   const own = get("OTEL_AUDIT_AGENT_ID");
   const isOwn = own !== undefined && own.trim() !== "" && own !== raw["OTEL_AUDIT_AGENT_ID"] && own !== actor.id;
   return isOwn ? callerEnvironment(actor, cause) : environmentOf(actor, cause);
+}
+
+/** What a thread that starts now is audited by; undefined while nothing is. */
+export function threadEnvironment(): Environment | undefined {
+  if (settings === undefined) return undefined;
+  const { actor, cause } = currentScope();
+  const identity = actor === undefined ? causeEnvironment(cause?.recordId) : environmentOf(actor, cause?.recordId);
+  return { OTEL_AUDIT_DISABLED: undefined, ...settings.raw, ...settings.effective, ...identity };
 }
 
 /** Whether an audited process started this one. */

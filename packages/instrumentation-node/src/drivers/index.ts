@@ -6,6 +6,7 @@ import { mcpDriver } from "./mcp/driver.ts";
 import { netDriver } from "./net/driver.ts";
 import { pgDriver } from "./pg.ts";
 import { childProcessDriver } from "./process/child-process.ts";
+import { workerThreadsDriver } from "./process/worker-threads.ts";
 import { undiciDriver } from "./undici/driver.ts";
 
 /** Every driver, in the order of the start line. */
@@ -16,6 +17,7 @@ export const drivers: readonly Driver[] = [
   pgDriver,
   mcpDriver,
   childProcessDriver,
+  workerThreadsDriver,
   httpServerDriver,
   netDriver,
 ];
