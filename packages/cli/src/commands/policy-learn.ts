@@ -3,10 +3,11 @@ import { CliError, ExitCode } from "../errors.ts";
 import { learnedLine } from "../output/learned.ts";
 import { print, tell } from "../output/stdout.ts";
 import { safeJson } from "../output/text.ts";
+import { checkFilter } from "../records/actions.ts";
 import type { RecordFilter } from "../records/filter.ts";
 import { learnFrom } from "../records/learn.ts";
 import type { SourceOptions } from "../records/source.ts";
-import { writePolicy } from "../run/policy-file.ts";
+import { checkNewFile, writePolicy } from "../run/policy-file.ts";
 import { filterOptions, sourceOptions } from "./options.ts";
 
 interface LearnCommandOptions extends RecordFilter, SourceOptions {
@@ -50,15 +51,19 @@ export function learnCommand(): Command {
 }
 
 async function learn(options: LearnCommandOptions): Promise<void> {
+  checkFilter(options, options.database);
+  if (options.output !== undefined) await checkNewFile("--output", options.output);
   const { RecordSource } = await import("../records/source.ts");
   const source = await RecordSource.open(options);
   try {
     if (source.notice !== undefined) tell(`otel-audit: ${source.notice}`);
     const learned = await learnFrom(source, options, { id: options.id, default: options.default });
     if (learned.records === 0) {
-      const refused = learned.unlearned.length;
+      const [first] = learned.unlearned;
       const why =
-        refused === 0 ? "no record fits" : `all ${refused} different actions on record were denied or stopped`;
+        first === undefined
+          ? "no record fits"
+          : `of ${learned.unlearned.length} different actions on record none can be learned, the first: ${first.why}`;
       throw new CliError("NO_DATA", `there is nothing to learn from: ${why}`);
     }
     if (options.output !== undefined) await writePolicy("--output", options.output, learned.text);

@@ -63,6 +63,7 @@ const ROWS: readonly TableRow[] = [
     ErrorType: "policy_denied",
   }),
   row({ TargetId: "file:///srv/x", Action: "BOGUS" }),
+  row({ ActorId: "evil", TargetId: "file:///srv/\n\x1b[2Jall is well", Timestamp: "2018-01-01 00:00:00" }),
   row({ ActorId: "planner", TargetId: "file:///srv/old", Timestamp: "2020-01-01 00:00:00", PolicyDecision: "" }),
   row({
     ActorId: "system:otel-audit",
@@ -84,12 +85,13 @@ describe("policy learn", () => {
   it("writes a policy that check finds nothing wrong with, and by which nothing that passed would be denied", async () => {
     const { code, stdout, stderr } = await policy("learn");
     expect(code).toBe(0);
-    expect(stderr).toBe("otel-audit: 6 rules learned from 10 records; 4 records not learned, see the end of it\n");
+    expect(stderr).toBe("otel-audit: 6 rules learned from 10 records; 5 records not learned, see the end of it\n");
     expect(stdout).toContain('kb: { file: "/srv/kb/*.md" }');
     expect(stdout).toContain('llm.internal: { http: "https://llm.internal/v1/chat/*" }');
     expect(stdout).toContain('secrets: { file: "/srv/app/.env" }');
     expect(stdout).toMatch(/action: WRITE\s+resource: llm\.internal/);
-    expect(stdout.slice(stdout.indexOf("# Not learned"))).toBe(`# Not learned:
+    expect(stdout.slice(stdout.indexOf("# Not learned"))).toBe(String.raw`# Not learned:
+#   evil: READ file:///srv/\u000a\u001b[2Jall is well: no pattern can name the file "/srv/\n\u001b[2Jall is well" (1 record)
 #   support: BOGUS file:///srv/x: unknown action "BOGUS" (1 record)
 #   support: READ file:///srv/case/2: stopped by rule ask (1 record)
 #   support: READ file:///srv/secret/plan: rule no-plans denied it (1 record)
@@ -191,6 +193,15 @@ rules:
 new.yaml: policy "open", mode observe: 12 records, 12 would change; 7 that passed would be denied; 1 that passed would be reviewed
 `);
     expect(code).toBe(1);
+  });
+
+  it("lets a record neither act on the terminal nor look like a line of ours", async () => {
+    const file = write("deny.yaml", "policy: d\nmode: observe\ndefault: deny\n");
+    const { stdout } = await policy("test", "--trail", "2018-01-01", "--agent", "evil", "--policy", file);
+    expect(stdout).toContain(String.raw`      evil for user:1: READ file:///srv/\x0a\x1b[2Jall is well`);
+    const learned = await policy("learn", "--agent", "evil");
+    expect(learned).toMatchObject({ code: 2, stdout: "" });
+    expect(learned.stderr).toContain("none can be learned, the first: no pattern can name the file");
   });
 
   it("ends with 0 when nothing would be denied, with --strict only when nothing would be reviewed either", async () => {

@@ -3,7 +3,7 @@ import { CliError, ExitCode } from "../errors.ts";
 import { replayReport } from "../output/replay.ts";
 import { print, tell } from "../output/stdout.ts";
 import { safeJson } from "../output/text.ts";
-import { actionsQuery, type RecordedAction } from "../records/actions.ts";
+import { checkFilter, recordedActions } from "../records/actions.ts";
 import type { RecordFilter } from "../records/filter.ts";
 import { databaseName } from "../records/query.ts";
 import { replay } from "../records/replay.ts";
@@ -20,7 +20,7 @@ export interface TrailOptions extends RecordFilter, SourceOptions {
 
 /** Judges what is on record by a policy, and says what would change. */
 export async function testTrail(options: TrailOptions): Promise<number> {
-  const statement = actionsQuery(options, "judge", options.database);
+  checkFilter(options, options.database);
   const given = options.policy === undefined ? undefined : await readPolicy("--policy", options.policy);
   const { RecordSource } = await import("../records/source.ts");
   const source = await RecordSource.open(options);
@@ -28,7 +28,7 @@ export async function testTrail(options: TrailOptions): Promise<number> {
     if (source.notice !== undefined) tell(`otel-audit: ${source.notice}`);
     const policy = given ?? (await policyOnRecord(source));
     const file = options.policy ?? ON_RECORD;
-    const result = await replay(source.rows<RecordedAction>(statement), policy);
+    const result = await replay(recordedActions(source, options, "judge"), policy);
     if (result.records === 0) {
       throw new CliError(
         "NO_DATA",

@@ -1,4 +1,5 @@
 import type { Replay, ReplayChange, ReplayExample, Said } from "../records/replay.ts";
+import { printable } from "./text.ts";
 
 /** What would change, and a last line that sums up. */
 export function replayReport(file: string, policy: { id: string; mode: string }, replay: Replay): string[] {
@@ -22,14 +23,14 @@ function changeLines({ from, to, records, examples }: ReplayChange): string[] {
 }
 
 function said({ decision, rule }: Said): string {
-  if (decision === "") return "no verdict";
-  return rule === "default" ? `${decision} (default)` : `${decision} (${rule})`;
+  // A record's words are its producer's: a line end in them must not look like a line of ours.
+  return decision === "" ? "no verdict" : printable(`${decision} (${rule})`);
 }
 
 function exampleText({ agent, action, targets, onBehalfOf, records }: ReplayExample): string {
   const who = onBehalfOf === "" ? agent || "nobody" : `${agent || "nobody"} for ${onBehalfOf}`;
   const times = records === 1 ? "" : `, ${records} times`;
-  return `${who}: ${action} ${targets.join(" and ") || "nothing"}${times}`;
+  return `${printable(`${who}: ${action} ${targets.join(" and ") || "nothing"}`)}${times}`;
 }
 
 function count(n: number, what: string): string {

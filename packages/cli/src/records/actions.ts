@@ -10,6 +10,7 @@ import {
 } from "@otel-audit/semantic-conventions";
 import { conditions, type RecordFilter } from "./filter.ts";
 import { databaseName, type AuditQuery } from "./query.ts";
+import type { RecordSource } from "./source.ts";
 import { CONTROL_EVENTS } from "./summary.ts";
 
 /**
@@ -64,26 +65,48 @@ export interface RecordedAction {
   readonly Failed: number;
 }
 
-/** Recorded actions, the same ones counted: a policy judges each kind once, however often it happened. */
-export function actionsQuery(
+/** Records that one statement groups: what the database holds at a time, and far fewer rows than a reader may get. */
+const RECORDS_A_PART = 250_000;
+
+/**
+ * Recorded actions, the same ones counted: a policy judges each kind once, however often it happened. Many records come in
+ * parts, none of which the database or we hold together with another.
+ */
+export async function* recordedActions(
+  source: RecordSource,
   filter: RecordFilter,
   purpose: "judge" | "learn",
-  database: string = DEFAULT_DATABASE,
-): AuditQuery {
-  const { sql, params } = conditions(filter);
+): AsyncGenerator<RecordedAction> {
+  const { from, params } = fromRecords(filter, source.database);
+  const counted = source.rows<{ Count: string }>({ sql: `SELECT toString(count()) AS Count ${from}`, params });
+  const [row] = await Array.fromAsync(counted);
+  const parts = Math.ceil(Number(row?.Count ?? 0) / RECORDS_A_PART);
   const columns = Object.entries(COLUMNS).filter(([name]) => purpose === "judge" || !NOT_LEARNED.has(name));
+  for (let part = 0; part < parts; part++) {
+    yield* source.rows<RecordedAction>({
+      sql: [
+        `SELECT ${columns.map(([name, column]) => (name === column ? name : `${column} AS ${name}`)).join(", ")},`,
+        "  toUInt32(count()) AS Count, toUInt32(countIf(Outcome = 'failure')) AS Failed",
+        // All of one agent with one target are in one part.
+        `${from} AND cityHash64(ActorId, TargetId) % ${parts} = ${part}`,
+        `GROUP BY ${columns.map(([name]) => name).join(", ")}`,
+      ].join("\n"),
+      params,
+    });
+  }
+}
+
+/** Checks the filter, before anything is opened. */
+export function checkFilter(filter: RecordFilter, database: string = DEFAULT_DATABASE): void {
+  fromRecords(filter, database);
+}
+
+function fromRecords(filter: RecordFilter, database: string): { from: string; params: AuditQuery["params"] } {
+  const { sql, params } = conditions(filter);
   const control = [...CONTROL_EVENTS].map((name) => `'${name}'`).join(", ");
-  return {
-    sql: [
-      `SELECT ${columns.map(([name, column]) => (name === column ? name : `${column} AS ${name}`)).join(", ")},`,
-      "  toUInt32(count()) AS Count, toUInt32(countIf(Outcome = 'failure')) AS Failed",
-      `FROM ${databaseName(database)}.audit_events`,
-      // As the collector does: a record about the audit itself that names a resource is judged like any other.
-      `WHERE (${sql}) AND NOT (EventName IN (${control}) AND TargetType IN ('', 'process'))`,
-      `GROUP BY ${columns.map(([name]) => name).join(", ")}`,
-    ].join("\n"),
-    params,
-  };
+  // As the collector does: a record about the audit itself that names a resource is judged like any other.
+  const isAction = `NOT (EventName IN (${control}) AND TargetType IN ('', 'process'))`;
+  return { from: `FROM ${databaseName(database)}.audit_events\nWHERE (${sql}) AND ${isAction}`, params };
 }
 
 /** The action as the enforcement point saw it. Words that are not in the vocabulary stay what they are. */

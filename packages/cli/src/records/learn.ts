@@ -1,6 +1,6 @@
 import type { LearnedPolicy, LearnOptions, SeenAction } from "@otel-audit/policy/learn";
 import { CliError } from "../errors.ts";
-import { actionsQuery, policyAction, type RecordedAction } from "./actions.ts";
+import { policyAction, recordedActions, type RecordedAction } from "./actions.ts";
 import type { RecordFilter } from "./filter.ts";
 import type { RecordSource } from "./source.ts";
 
@@ -19,9 +19,8 @@ export async function learnFrom(
 ): Promise<LearnedPolicy> {
   const { PolicyError } = await import("@otel-audit/policy");
   const { learnPolicy } = await import("@otel-audit/policy/learn");
-  const { sql, params } = actionsQuery(filter, "learn", source.database);
   const seen: SeenAction[] = [];
-  for await (const row of source.rows<RecordedAction>({ sql: `${sql}\nLIMIT ${MAX_ACTIONS + 1}`, params })) {
+  for await (const row of recordedActions(source, filter, "learn")) {
     if (seen.length === MAX_ACTIONS) {
       throw new CliError(
         "FAILED",

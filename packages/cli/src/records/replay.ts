@@ -90,9 +90,15 @@ function changeOf(changes: Map<string, Change>, from: Said, decision: string, ru
 
 /** Keeps those with the most records; the same ones in whatever order they come. */
 function addExample(examples: ReplayExample[], example: ReplayExample): void {
+  const last = examples.length < EXAMPLES ? undefined : examples.at(-1);
+  if (last !== undefined && compareExamples(example, last) >= 0) return;
   examples.push(example);
-  examples.sort((a, b) => b.records - a.records || compareText(JSON.stringify(a), JSON.stringify(b)));
+  examples.sort(compareExamples);
   examples.length = Math.min(examples.length, EXAMPLES);
+}
+
+function compareExamples(a: ReplayExample, b: ReplayExample): number {
+  return b.records - a.records || compareText(JSON.stringify(a), JSON.stringify(b));
 }
 
 const DANGER: readonly string[] = ["deny", "review", "allow"];

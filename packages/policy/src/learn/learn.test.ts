@@ -274,6 +274,7 @@ describe("for whatever was seen", () => {
       fc.property(fc.array(anyAction, { maxLength: 40 }), (actions) => {
         const { policy, text, unlearned } = learnPolicy(seen(...actions));
         expect(unlearned).toEqual([]);
+        expect(learnPolicy(seen(...actions.toReversed())).text).toBe(text);
         expect(policy.warnings).toEqual([]);
         expect(text).not.toMatch(/^ .*(?:"\/\*|\/\/[^/"]*\*|"\*\*)/m);
         for (const action of actions) {
