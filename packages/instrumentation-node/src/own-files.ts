@@ -27,7 +27,8 @@ const MAX_LINKS = 16;
 /** File systems that take `A` for `a`. */
 const FOLDS_CASE = process.platform === "win32" || process.platform === "darwin";
 
-const { existsSync, readlinkSync, realpathSync } = fs;
+const { existsSync, lstatSync, readlinkSync, realpathSync } = fs;
+const QUIETLY = { throwIfNoEntry: false } as const;
 
 /**
  * The audit's own files: the policy it judges by, the records that wait, and a collector's log and keys. No application
@@ -126,20 +127,19 @@ function idOf(path: string): string {
   return FOLDS_CASE ? id.toLowerCase() : id;
 }
 
-/** The path, every symbolic link on the way from it to its file, and the file. */
+/** The path, every symbolic link on the way from it to its file, and the file. What is not there has no other name. */
 function links(path: string): string[] {
   const paths = [path];
   try {
-    for (let next = path; paths.length < MAX_LINKS; paths.push(next)) {
+    // Asked first, as an exception costs as much as the rest of this together, and most are no links.
+    let stat = lstatSync(path, QUIETLY);
+    for (let next = path; stat?.isSymbolicLink() === true && paths.length < MAX_LINKS; stat = lstatSync(next, QUIETLY)) {
       next = resolve(dirname(next), readlinkSync(next));
+      paths.push(next);
     }
+    if (stat !== undefined) paths.push(realpathSync(paths.at(-1)!));
   } catch {
-    // Not a link, or not there.
-  }
-  try {
-    paths.push(realpathSync(paths.at(-1)!));
-  } catch {
-    // What is not there yet has no other name.
+    // Not to be looked into, by us neither.
   }
   return paths;
 }
