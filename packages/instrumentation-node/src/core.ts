@@ -18,6 +18,7 @@ import { OWN_FILES_RULE, type OwnFiles } from "./own-files.ts";
 import { type Begun, type Ended, RecordEncoder } from "./record-encoder.ts";
 import type { Review, ReviewDesk } from "./review-desk.ts";
 import type { InSpool } from "./spool/spool.ts";
+import type { ReviewResult } from "./reviews.ts";
 import { activeSpan } from "./trace-context.ts";
 
 /** Where records go, numbered. Every write may throw: nothing is written then, and the number is given to the next. */
@@ -224,10 +225,17 @@ export class Core implements AuditCore {
   }
 
   async #decide(begun: Unnumbered, review: Review, operation: BegunOperation): Promise<void> {
-    const { decision, by = "nobody", reason } = await review.ask();
+    const { decision, by = "nobody", reason } = await review.ask().catch((error: unknown) => this.#unreviewed(error));
     if (decision === "approved") return;
     const why = `denied by ${by}${reason === undefined ? "" : `: ${reason}`}`;
     operation.deny(this.#error(because(begun, why)), { [ATTR_AUDIT_REVIEW_DECISION]: decision });
+  }
+
+  /** A fault of our own is nobody's approval. */
+  #unreviewed(error: unknown): ReviewResult {
+    const reason = `the audit failed: ${error instanceof Error ? error.message : String(error)}`;
+    if (this.#faults++ === 0) this.#options.onTrouble(reason);
+    return { decision: "rejected", by: undefined, reason };
   }
 
   /** The intent is on its way to the disk before the action runs; one that cannot be recorded does not run. */

@@ -133,7 +133,11 @@ function links(path: string): string[] {
   try {
     // Asked first, as an exception costs as much as the rest of this together, and most are no links.
     let stat = lstatSync(path, QUIETLY);
-    for (let next = path; stat?.isSymbolicLink() === true && paths.length < MAX_LINKS; stat = lstatSync(next, QUIETLY)) {
+    for (
+      let next = path;
+      stat?.isSymbolicLink() === true && paths.length < MAX_LINKS;
+      stat = lstatSync(next, QUIETLY)
+    ) {
       next = resolve(dirname(next), readlinkSync(next));
       paths.push(next);
     }

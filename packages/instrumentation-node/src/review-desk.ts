@@ -17,7 +17,7 @@ export interface ReviewRecords {
 export interface Review {
   /** `audit.review.id`. */
   readonly id: string;
-  /** Asks, after the intent of the action was written. Never rejects. */
+  /** Asks, after the intent of the action was written. */
   ask(): Promise<ReviewResult>;
 }
 

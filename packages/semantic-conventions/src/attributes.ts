@@ -686,7 +686,7 @@ export const ATTR_AUDIT_BYPASS_KIND = "audit.bypass.kind" as const;
 export const ATTR_AUDIT_BYPASS_DETAIL = "audit.bypass.detail" as const;
 
 /**
- * One review: its request and its decision carry the same.
+ * One review: its request, its decision and the reviewed action carry the same.
  *
  * Examples: `"rv-12"`.
  */
