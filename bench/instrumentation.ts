@@ -1,6 +1,10 @@
 // Added cost of an instrumented call: nothing installed, our register (identity, verdict of a policy with 4 globs, record
 // in the spool, shipped to a sink), our register with nobody to record, and the official instrumentation (always-on
-// sampler, batch processor, OTLP to the same sink). Every measurement in a process of its own.
+// sampler, batch processor, OTLP to the same sink).
+//
+// The machine may be busy with other work, so that neither the clock nor the fastest of many rounds says much. Each variant
+// is a process of its own; they take turns in short rounds, each says how much CPU time its round took, and what counts
+// is the median over all rounds of the difference to the bare round of the same turn.
 // Run: node bench/instrumentation.ts [readFileSync readFile.promises readFile http.get fetch pg]
 
 import { spawn } from "node:child_process";
@@ -21,22 +25,29 @@ interface Targets {
 
 type Call = () => unknown;
 
-/** How often a call is made in one round. */
+/** How often a call is made in one round: some 50 ms of it. */
 const CALLS = {
-  readFileSync: 20_000,
-  "readFile.promises": 4000,
-  readFile: 4000,
-  "http.get": 1500,
-  fetch: 1500,
-  pg: 4000,
+  readFileSync: 8000,
+  "readFile.promises": 1000,
+  readFile: 1000,
+  "http.get": 500,
+  fetch: 300,
+  pg: 1000,
 };
 type Name = keyof typeof CALLS;
 const NAMES = ["readFileSync", "readFile.promises", "readFile", "http.get", "fetch", "pg"] as const satisfies Name[];
 const VARIANTS = ["bare", "ours", "ours, nobody", "official"] as const;
 type Variant = (typeof VARIANTS)[number];
-const ROUNDS = 5;
-/** Processes for each figure, in turn with the others; the fastest round of all counts: noise only adds. */
-const REPEATS = 2;
+const ROUNDS = 16;
+/** Rounds that are not counted: functions are compiled in them. */
+const WARM_UP = 6;
+/** How often it is done again with new processes, whose memory lies differently. */
+const REPEATS = 3;
+/** In which what was recorded goes out, as it would between the calls of an agent. */
+const PAUSE_MS = 40;
+
+/** CPU µs of a call, for each round. */
+type Round = Readonly<Record<Variant, number>>;
 
 async function compare(wanted: readonly Name[]): Promise<void> {
   const directory = fs.mkdtempSync(join(tmpdir(), "otel-audit-bench-"));
@@ -50,28 +61,54 @@ async function compare(wanted: readonly Name[]): Promise<void> {
   const targets: Targets = { file, url: `http://127.0.0.1:${api.port}/v1/x`, pgPort: postgres.port };
   console.log("added µs of a call (x: times the bare call)");
   for (const name of wanted.length > 0 ? wanted : NAMES) {
-    const best = new Map<Variant, number>();
+    const rounds: Round[] = [];
     for (let repeat = 0; repeat < REPEATS; repeat++) {
-      for (const variant of VARIANTS) {
-        const micros = await run(name, variant, targets, sink.port, directory);
-        best.set(variant, Math.min(micros, best.get(variant) ?? Number.POSITIVE_INFINITY));
-      }
+      rounds.push(...(await takeTurns(name, (variant) => start(name, variant, targets, sink.port, directory))));
     }
-    print(name, best);
+    print(name, rounds);
   }
   for (const { server } of [api, sink, postgres]) server.close();
   fs.rmSync(directory, { recursive: true });
   process.exit(0);
 }
 
-function print(name: Name, best: ReadonlyMap<Variant, number>): void {
-  const bare = best.get("bare") ?? Number.NaN;
-  const added = (variant: Variant): number => (best.get(variant) ?? Number.NaN) - bare;
+async function takeTurns(name: Name, begin: (variant: Variant) => Measured): Promise<Round[]> {
+  const processes = VARIANTS.map((variant) => [variant, begin(variant)] as const);
+  const rounds: Round[] = [];
+  for (let round = -WARM_UP; round < ROUNDS; round++) {
+    const micros = new Map<Variant, number>();
+    // Whoever comes first in a turn may find the machine in another state than who comes last.
+    for (const [variant, measured] of round % 2 === 0 ? processes : processes.toReversed()) {
+      micros.set(variant, (await measured.round()) / CALLS[name]);
+    }
+    const of = (variant: Variant): number => micros.get(variant) ?? Number.NaN;
+    if (round >= 0) {
+      rounds.push({ bare: of("bare"), ours: of("ours"), "ours, nobody": of("ours, nobody"), official: of("official") });
+    }
+  }
+  for (const [, measured] of processes) measured.stop();
+  return rounds;
+}
+
+function print(name: Name, rounds: readonly Round[]): void {
+  const bare = median(rounds.map((round) => round.bare));
+  const added = (variant: Variant): number => median(rounds.map((round) => round[variant] - round.bare));
+  const spread = (variant: Variant): string => {
+    const sorted = rounds.map((round) => round[variant] - round.bare).toSorted((a, b) => a - b);
+    const quarter = (part: number): string => (sorted[Math.floor(sorted.length * part)] ?? Number.NaN).toFixed(1);
+    return `${quarter(0.25)}..${quarter(0.75)}`;
+  };
   const cells = VARIANTS.slice(1).map(
-    (variant) => `${variant} +${added(variant).toFixed(2)} (${((added(variant) + bare) / bare).toFixed(2)}x)`,
+    (variant) =>
+      `${variant} +${added(variant).toFixed(2)} (${((added(variant) + bare) / bare).toFixed(2)}x, ${spread(variant)})`,
   );
   const ratio = (added("ours") / added("official")).toFixed(2);
   console.log(`${name.padEnd(18)} bare ${bare.toFixed(2)} µs; ${cells.join("; ")}; ours/official added: ${ratio}`);
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
 function policy(directory: string): string {
@@ -89,13 +126,14 @@ rules:
 `;
 }
 
-async function run(
-  name: Name,
-  variant: Variant,
-  targets: Targets,
-  sinkPort: number,
-  directory: string,
-): Promise<number> {
+/** A process that measures one variant. */
+interface Measured {
+  /** CPU time of a round, in microseconds. */
+  round(): Promise<number>;
+  stop(): void;
+}
+
+function start(name: Name, variant: Variant, targets: Targets, sinkPort: number, directory: string): Measured {
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     BENCH_FILE: targets.file,
@@ -111,34 +149,41 @@ async function run(
   const register = variant.startsWith("ours") ? ["--import", "@otel-audit/instrumentation-node/register"] : [];
   const child = spawn(process.execPath, [...register, fileURLToPath(import.meta.url), "--measure", name, variant], {
     env,
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
-  let [output, errors] = ["", ""];
-  child.stdout.on("data", (chunk) => (output += chunk));
-  child.stderr.on("data", (chunk) => (errors += chunk));
-  await once(child, "close");
-  const micros = Number(output.trim());
-  if (output.trim() === "" || Number.isNaN(micros)) throw new Error(`${name}, ${variant}: ${output}${errors}`);
-  return micros;
+  let errors = "";
+  child.stderr?.on("data", (chunk) => (errors += chunk));
+  const failed = once(child, "exit").then(() => {
+    throw new Error(`${name}, ${variant}: ${errors}`);
+  });
+  // Only of interest while a round is waited for.
+  failed.catch(() => {});
+  return {
+    round: async () => {
+      const answer = once(child, "message");
+      child.send("round");
+      const [micros] = await Promise.race([answer, failed]);
+      return Number(micros);
+    },
+    stop: () => void child.kill(),
+  };
 }
 
 async function measure(name: Name, variant: Variant): Promise<void> {
   if (variant === "official") startOfficial();
   const call = await calls[name](targetsFrom(process.env));
-  const rounds: number[] = [];
-  for (let round = 0; round <= ROUNDS; round++) {
-    const start = performance.now();
+  const round = async (): Promise<void> => {
+    const before = process.cpuUsage();
     for (let i = 0; i < CALLS[name]; i++) {
       const result = call();
       if (result instanceof Promise) await result;
     }
-    // The first round warms up.
-    if (round > 0) rounds.push(((performance.now() - start) / CALLS[name]) * 1000);
-    // What was recorded goes out between the rounds, as it would between the calls of an agent.
-    await new Promise((resume) => setTimeout(resume, 150));
-  }
-  console.log(Math.min(...rounds));
-  process.exit(0);
+    const { user, system } = process.cpuUsage(before);
+    await new Promise((resume) => setTimeout(resume, PAUSE_MS));
+    process.send?.(user + system);
+  };
+  process.on("message", () => void round());
+  process.on("disconnect", () => process.exit());
 }
 
 function targetsFrom(env: NodeJS.ProcessEnv): Targets {
