@@ -1,4 +1,4 @@
-import { isObject } from "../../unknown.ts";
+import { isObject, property } from "../../unknown.ts";
 import type { Exchange } from "./exchange.ts";
 
 const NAME = "baggage";
@@ -8,6 +8,9 @@ const NAME = "baggage";
  * application sees of its request, and gives to the next one after a redirect, stays as it was.
  */
 export function withBaggage(headers: unknown, exchange: Exchange): unknown {
+  // Most requests have none and get none.
+  const isNone = !Array.isArray(headers) && property(headers, NAME) === undefined;
+  if (isNone && exchange.baggage(undefined) === undefined) return headers;
   const entries = entriesOf(headers);
   if (entries === undefined) return headers;
   const value = exchange.baggage(joined(entries));
@@ -34,6 +37,7 @@ function entriesOf(headers: unknown): Entry[] | undefined {
 
 /** As undici has them: names and values by turns, in the request that is about to be sent. */
 export function withBaggageInList(list: unknown[], exchange: Exchange): void {
+  if (!list.some((name, i) => i % 2 === 0 && isBaggage(name)) && exchange.baggage(undefined) === undefined) return;
   const entries = pairs(list);
   const value = exchange.baggage(joined(entries));
   if (value === undefined) return;
@@ -51,5 +55,6 @@ function joined(entries: readonly Entry[]): string | undefined {
 }
 
 function isBaggage(name: unknown): boolean {
-  return String(name).toLowerCase() === NAME;
+  const text = String(name);
+  return text.length === NAME.length && text.toLowerCase() === NAME;
 }

@@ -12,6 +12,7 @@ import { Exchange } from "./exchange.ts";
 import { refuse, untilDecided } from "./hold.ts";
 import { foreignAgent, ownWay } from "./own-way.ts";
 import { destinationOf, hostHeaderOf, isOwnWay } from "./request.ts";
+import { slot } from "./slot.ts";
 
 /**
  * Requests by `http` and `https`. Whatever makes them (`request`, `get`, `new ClientRequest`, also functions that were
@@ -21,8 +22,8 @@ import { destinationOf, hostHeaderOf, isOwnWay } from "./request.ts";
  */
 export const httpDriver: Driver = { name: "http", install };
 
-/** The requests that were judged; undefined: not to be recorded. */
-const exchanges = new WeakMap<object, Exchange | undefined>();
+/** Of the requests that were judged; undefined: not to be recorded. */
+const exchanges = slot<Exchange | undefined>();
 /** Agents of other makers, or their prototypes. */
 const watched = new WeakSet<object>();
 
@@ -49,7 +50,7 @@ function install(): Installed {
 
 /** Where the connection of a judged request goes, for who opens it; undefined for what is no such request. */
 export function requestAddress(request: unknown): Address | undefined {
-  const exchange = isObject(request) ? exchanges.get(request) : undefined;
+  const exchange = isObject(request) ? exchanges.read(request) : undefined;
   if (exchange === undefined) return undefined;
   const { host, port, scheme, socketPath } = exchange.destination;
   return addressOf(host, port || (scheme === "https" ? 443 : 80), socketPath);
@@ -59,23 +60,33 @@ export function requestAddress(request: unknown): Address | undefined {
 function wrapAddRequest(original: AnyFunction): AnyFunction {
   return function (this: unknown, ...args: unknown[]): unknown {
     const [request, options] = args;
-    if (!(request instanceof http.ClientRequest) || exchanges.has(request)) return Reflect.apply(original, this, args);
+    if (!(request instanceof http.ClientRequest) || exchanges.isFilled(request))
+      return Reflect.apply(original, this, args);
     if (!observes()) {
-      exchanges.set(request, undefined);
+      exchanges.fill(request, undefined);
       return Reflect.apply(original, this, args);
     }
     const exchange = new Exchange(destinationOf(request, options, this), true, isOwnWay(options, this));
-    return admit(request, exchange, () => Reflect.apply(original, this, args));
+    return admit(request, exchange, original, this, args);
   };
 }
 
-function admit(request: ClientRequest, exchange: Exchange, connect: () => unknown): unknown {
-  exchanges.set(request, exchange);
+/** Has a request get its connection, by `connect`, when and if it may. */
+function admit(
+  request: ClientRequest,
+  exchange: Exchange,
+  connect: AnyFunction,
+  self: unknown,
+  args: unknown[],
+): unknown {
+  exchanges.fill(request, exchange);
   const { operation } = exchange;
   if (operation?.denied !== undefined) return refuse(request, operation.denied);
-  if (operation?.decided !== undefined) return untilDecided(request, operation, operation.decided, connect);
+  if (operation?.decided !== undefined) {
+    return untilDecided(request, operation, operation.decided, () => Reflect.apply(connect, self, args));
+  }
   try {
-    return connect();
+    return Reflect.apply(connect, self, args);
   } catch (error) {
     exchange.failed(error);
     throw error;
@@ -88,9 +99,9 @@ function admit(request: ClientRequest, exchange: Exchange, connect: () => unknow
  */
 function wrapOnSocket(original: AnyFunction): AnyFunction {
   return function (this: unknown, ...args: unknown[]): unknown {
-    if (!(this instanceof http.ClientRequest) || exchanges.has(this)) return Reflect.apply(original, this, args);
+    if (!(this instanceof http.ClientRequest) || exchanges.isFilled(this)) return Reflect.apply(original, this, args);
     const exchange = observes() ? new Exchange(destinationOf(this, undefined, undefined), false, true) : undefined;
-    exchanges.set(this, exchange);
+    exchanges.fill(this, exchange);
     return Reflect.apply(original, this, [args[0], exchange?.operation?.denied ?? args[1]]);
   };
 }
@@ -98,7 +109,7 @@ function wrapOnSocket(original: AnyFunction): AnyFunction {
 /** Where its head is rendered, after which nothing of it can be changed. */
 function wrapStoreHeader(original: AnyFunction): AnyFunction {
   return function (this: unknown, ...args: unknown[]): unknown {
-    const exchange = this instanceof http.ClientRequest ? exchanges.get(this) : undefined;
+    const exchange = isObject(this) ? exchanges.read(this) : undefined;
     if (exchange !== undefined && this instanceof http.ClientRequest) {
       const line = String(args[0]);
       const space = line.indexOf(" ");
@@ -117,7 +128,7 @@ function wrapStoreHeader(original: AnyFunction): AnyFunction {
 /** What becomes of it. The application hears of it afterwards. */
 function wrapEmit(original: AnyFunction): AnyFunction {
   return function (this: unknown, ...args: unknown[]): unknown {
-    const exchange = isObject(this) ? exchanges.get(this) : undefined;
+    const exchange = isObject(this) ? exchanges.read(this) : undefined;
     if (exchange !== undefined) observe(exchange, this, args[0], args[1]);
     return Reflect.apply(original, this, args);
   };
@@ -155,7 +166,7 @@ function wrapCall(original: AnyFunction): AnyFunction {
     if (!(request instanceof http.ClientRequest) || own.options === undefined) return request;
     const exchange = observes() ? new Exchange(destinationOf(request, own.options, undefined), true, true) : undefined;
     if (exchange === undefined) own.connect();
-    else admit(request, exchange, () => ownConnection(request, own.connect));
+    else admit(request, exchange, () => ownConnection(request, own.connect), undefined, []);
     return request;
   };
 }

@@ -8,6 +8,7 @@ import { replace } from "../../patch.ts";
 import { type AnyFunction, isFunction, isObject, property } from "../../unknown.ts";
 import { withBaggageInList } from "../http/baggage.ts";
 import { Exchange } from "../http/exchange.ts";
+import { slot } from "../http/slot.ts";
 import { destinationOf, innermost, pathOf, takeDecision, wrapDispatch } from "./dispatch.ts";
 import { markMaker, parseServer, prototypeOf, rememberOptions } from "./dispatchers.ts";
 
@@ -20,7 +21,7 @@ import { markMaker, parseServer, prototypeOf, rememberOptions } from "./dispatch
 export const undiciDriver: Driver = { name: "undici", install };
 
 /** Requests without an answer yet. */
-const pending = new WeakMap<object, Exchange>();
+const pending = slot<Exchange>();
 /** Prototypes that have a wrapped `dispatch`. */
 const patched = new WeakSet<object>();
 
@@ -129,7 +130,7 @@ function onCreate(message: unknown): void {
     abort(request, operation.denied);
     return;
   }
-  pending.set(request, exchange);
+  pending.fill(request, exchange);
   if (Array.isArray(request["headers"])) withBaggageInList(request["headers"], exchange);
   if (request["upgrade"] || request["method"] === "CONNECT") watchUpgrade(request, exchange);
 }
@@ -185,7 +186,7 @@ function onError(message: unknown): void {
 
 function exchangeOf(message: unknown): Exchange | undefined {
   const request = property(message, "request");
-  return isObject(request) ? pending.get(request) : undefined;
+  return isObject(request) ? pending.read(request) : undefined;
 }
 
 /**
