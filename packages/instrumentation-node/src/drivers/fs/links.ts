@@ -18,6 +18,7 @@ export interface Place {
 const MAX_LINKS = 40;
 const MAX_PATH = 4096;
 const MAX_KEPT = 4096;
+const SLASH = 47;
 const NO_THROW = { throwIfNoEntry: false } as const;
 /** The link text of what has no path, in /proc/self/fd. */
 const NO_PATH = /^(?:pipe|socket|anon_inode|net|mnt|user|pid|uts|ipc|cgroup|time):/;
@@ -71,17 +72,18 @@ export function followBytes(raw: string): Place | undefined {
 
 function look(raw: string): Place {
   let end = raw.length;
-  while (end > 1 && raw.charCodeAt(end - 1) === 47) end--;
-  const path = raw.slice(0, end);
+  while (end > 1 && raw.charCodeAt(end - 1) === SLASH) end--;
+  const path = end === raw.length ? raw : raw.slice(0, end);
   const slash = path.lastIndexOf("/");
   const base = path.slice(slash + 1);
   if (base === "" || base === "." || base === "..") {
     const behind = real(path, 0);
     return { itself: behind, behind };
   }
-  const itself = inside(real(path.slice(0, slash), 0), base);
+  const parent = real(path.slice(0, slash), 0);
+  const itself = inside(parent, base);
+  const behind = behindLink(itself, parent, 0);
   // A slash at the end asks for the directory behind a link.
-  const behind = real(path, 0);
   return { itself: end === raw.length ? itself : behind, behind };
 }
 
@@ -94,14 +96,15 @@ function real(raw: string, links: number): string {
   const parent = real(raw.slice(0, slash), links);
   let path = parent;
   if (base === "..") path = dirname(parent);
-  else if (base !== "" && base !== ".") {
-    path = inside(parent, base);
-    const to = links < MAX_LINKS ? linkText(path) : undefined;
-    if (to !== undefined) path = real(to.startsWith("/") ? to : `${parent}/${to}`, links + 1);
-  }
+  else if (base !== "" && base !== ".") path = behindLink(inside(parent, base), parent, links);
   if (kept.size >= MAX_KEPT) kept.clear();
   kept.set(raw, path);
   return path;
+}
+
+function behindLink(path: string, parent: string, links: number): string {
+  const to = links < MAX_LINKS ? linkText(path) : undefined;
+  return to === undefined ? path : real(to.startsWith("/") ? to : `${parent}/${to}`, links + 1);
 }
 
 function inside(directory: string, name: string): string {

@@ -36,17 +36,27 @@ type Change = (fn: AnyFunction) => AnyFunction;
  */
 export function stableOptions(options: unknown, change?: Change): unknown {
   if (typeof options !== "object" || options === null) return options;
-  const prototype: unknown = types.isProxy(options) ? undefined : Object.getPrototypeOf(options);
-  if (prototype !== Object.prototype && prototype !== null) return askOnce(options, change);
-  const copy: object = prototype === null ? { __proto__: null } : {};
-  for (const name of Reflect.ownKeys(options)) {
-    const property = Object.getOwnPropertyDescriptor(options, name);
-    if (property === undefined || !("value" in property) || property.enumerable !== true) {
-      return askOnce(options, change);
-    }
-    Reflect.set(copy, name, stableOption(name, property.value, change));
+  const copy = types.isProxy(options) ? undefined : copyOf(options);
+  if (copy === undefined) return askOnce(options, change);
+  if (typeof copy["cwd"] === "object") copy["cwd"] = stablePath(copy["cwd"]);
+  if (change !== undefined) {
+    for (const name of Object.keys(copy)) copy[name] = stableOption(name, copy[name], change);
   }
   return copy;
+}
+
+/** Undefined where a copy would not say the same. */
+function copyOf(options: object): Record<string, unknown> | undefined {
+  const prototype: unknown = Object.getPrototypeOf(options);
+  if (prototype !== Object.prototype && prototype !== null) return undefined;
+  try {
+    const copy: Record<string, unknown> = { ...options };
+    if (prototype === null) Object.setPrototypeOf(copy, null);
+    // What is not enumerable is not copied. No option is a symbol, and looking for those costs more than all the rest.
+    return Object.getOwnPropertyNames(options).length === Object.keys(copy).length ? copy : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function stableOption(name: PropertyKey, value: unknown, change: Change | undefined): unknown {
