@@ -3,6 +3,8 @@ import * as fs from "node:fs";
 
 import { NO_POLICY, Policy, type PolicyEvaluator, type PolicyMode } from "@otel-audit/policy";
 
+import { realPath } from "./links.ts";
+
 /** The policy in force, or what takes its place. One object for each document that was loaded. */
 export interface Gate {
   readonly policy: PolicyEvaluator;
@@ -38,7 +40,7 @@ export function loadGate(file: string | undefined, mode: PolicyMode | undefined)
 
 /** @throws PolicyError */
 export function parseGate(text: string, file: string, mode: PolicyMode | undefined): Gate {
-  const policy = Policy.parse(text, { file, mode });
+  const policy = Policy.parse(text, { file, mode, realPath });
   const warnings = policy.warnings.map((warning) => `${file}:${warning.line}:${warning.column}: ${warning.message}`);
   return { policy, mode: policy.mode, text, error: undefined, warnings };
 }

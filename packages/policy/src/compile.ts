@@ -10,7 +10,13 @@ import {
   type NameTerm,
   type ResourceTerm,
 } from "./model.ts";
-import { compileNamePatterns, compileResourcePattern, type NamePattern, type ResourcePattern } from "./pattern.ts";
+import {
+  compileNamePatterns,
+  compileResourcePattern,
+  type NamePattern,
+  type RealPath,
+  type ResourcePattern,
+} from "./pattern.ts";
 import type { MatchShape, PolicyShape, ResourceShape, RuleShape, TermShape } from "./schema.ts";
 import type { Path, Source } from "./source.ts";
 import { suggest } from "./suggest.ts";
@@ -27,7 +33,13 @@ const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const ID_RULE = "has to be 1 to 64 letters, digits, '.', '_' or '-', and start with a letter or digit";
 
 /** Resolves the names and patterns of a document. What is wrong is reported to the source. */
-export function compilePolicy(source: Source, shape: PolicyShape, version: string, mode: PolicyMode): CompiledPolicy {
+export function compilePolicy(
+  source: Source,
+  shape: PolicyShape,
+  version: string,
+  mode: PolicyMode,
+  realPath?: RealPath,
+): CompiledPolicy {
   if (!ID.test(shape.policy)) {
     source.report(
       "INVALID_VALUE",
@@ -35,7 +47,7 @@ export function compilePolicy(source: Source, shape: PolicyShape, version: strin
       `the policy's id ${JSON.stringify(shape.policy.slice(0, 80))} ${ID_RULE}`,
     );
   }
-  const compiler = new Compiler(source);
+  const compiler = new Compiler(source, realPath);
   const resources = compiler.resources(shape.resources ?? {});
   const rules = compiler.rules(shape.rules ?? [], mode);
   return { id: shape.policy, version, mode, defaultDecision: shape.default, resources, rules };
@@ -43,12 +55,14 @@ export function compilePolicy(source: Source, shape: PolicyShape, version: strin
 
 class Compiler {
   readonly #source: Source;
+  readonly #realPath: RealPath | undefined;
   /** Row of each resource, built-ins behind the document's. */
   readonly #indexes = new Map<string, number>();
   #patternCount = 0;
 
-  constructor(source: Source) {
+  constructor(source: Source, realPath: RealPath | undefined) {
     this.#source = source;
+    this.#realPath = realPath;
   }
 
   resources(shapes: Readonly<Record<string, ResourceShape>>): CompiledResource[] {
@@ -70,7 +84,7 @@ class Compiler {
     const patterns: ResourcePattern[] = [];
     for (const kind of RESOURCE_KINDS) {
       for (const [text, where] of listOf(shape[kind], [...path, kind])) {
-        const pattern = this.#checked(where, () => compileResourcePattern(kind, text));
+        const pattern = this.#checked(where, () => compileResourcePattern(kind, text, this.#realPath));
         if (pattern !== undefined) {
           patterns.push(pattern);
           this.#patternCount += pattern.alternatives.length;

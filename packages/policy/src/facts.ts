@@ -1,6 +1,7 @@
 import { AUDIT_ACTIONS_BY_DANGER, type AuditAction } from "@otel-audit/semantic-conventions";
 import { BUILTIN_NAMES, builtinIndex, builtinName, isCertain } from "./builtin.ts";
 import { ACTOR_TYPES, type CompiledResource, type ResourceTerm } from "./model.ts";
+import { takesTree } from "./glob.ts";
 import { AGENT_PREFIX, type Alternative } from "./pattern.ts";
 import { RESOURCE_KINDS, type ResourceKind } from "./resource-kind.ts";
 import { describe, readTarget, type Reading } from "./target.ts";
@@ -117,6 +118,9 @@ export class Facts {
       }
       const reading = readTarget(target.type, target.id);
       const name = this.#readResources(reading, index);
+      if (target.recursive === true) {
+        this.#doubtTree(reading, index);
+      }
       if (whole === EXECUTE && target.type === "database") {
         this.#doubtTables(reading, index);
       }
@@ -175,6 +179,29 @@ export class Facts {
       this.#mark(target, this.#resources.length + builtinIndex(builtin), isCertain(reading), true);
     }
     return name ?? builtin;
+  }
+
+  /**
+   * A directory with all that is in it. What protects something below is doubted to be touched, and what takes the
+   * directory alone is no allow for what is below.
+   */
+  #doubtTree({ kind, exact, loose }: Reading, target: number): void {
+    const sure = new Set<number>();
+    for (const pattern of this.#patterns.get(kind) ?? []) {
+      if (takesTree(pattern.exact, exact)) {
+        sure.add(pattern.index);
+      } else if (pattern.below?.(loose) === true) {
+        this.#mark(target, pattern.index, false, true);
+      }
+    }
+    for (let index = 0; index < this.#resources.length; index++) {
+      if (!sure.has(index)) {
+        const word = target * this.#words + (index >> 5);
+        const doubted = (this.#exact[word] ?? 0) & (1 << (index & 31));
+        this.#exact[word] = (this.#exact[word] ?? 0) & ~doubted;
+        this.#loose[word] = (this.#loose[word] ?? 0) | doubted;
+      }
+    }
   }
 
   /**

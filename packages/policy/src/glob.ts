@@ -63,6 +63,46 @@ export function compileSegments(segments: readonly GlobSegment[]): TextTest {
       : text === before && rest.every((segment) => segment === GLOBSTAR);
 }
 
+/**
+ * A test for a directory: could something in it, at any depth, match? Undefined for patterns that start with `**`: their
+ * names are not tied to a place, and any directory could have one.
+ */
+export function compileBelow(segments: readonly GlobSegment[]): TextTest | undefined {
+  if (segments[0] === GLOBSTAR || segments[1] === GLOBSTAR) {
+    return undefined;
+  }
+  return (directory) => {
+    const text = directory === "/" ? "" : directory;
+    let position = 0;
+    for (const segment of segments) {
+      if (segment === GLOBSTAR || position > text.length) {
+        return true;
+      }
+      const end = segmentEnd(text, position);
+      if (!matchesSegment(segment, text, position, end)) {
+        return false;
+      }
+      position = end + 1;
+    }
+    return false;
+  };
+}
+
+/** Longest tail of a pattern behind its last `**` that is told from "everything". */
+const MAX_DEPTH = 16;
+
+/** Whether the test takes a directory and all that could be in it: it takes names that nobody has thought of. */
+export function takesTree(test: TextTest, directory: string): boolean {
+  let path = directory;
+  for (let depth = 0; depth <= MAX_DEPTH; depth++) {
+    if (!test(path)) {
+      return false;
+    }
+    path = `${path === "/" ? "" : path}/\u0001\u0002\u0001`;
+  }
+  return true;
+}
+
 function matchesSegments(pattern: readonly GlobSegment[], from: number, text: string, start: number): boolean {
   let next = from;
   let position = start;

@@ -1,5 +1,5 @@
 import { decodeOnce, foldCharacters } from "./address.ts";
-import { compileName, compileSegments, haveCommonText, type TextTest } from "./glob.ts";
+import { compileBelow, compileName, compileSegments, haveCommonText, type TextTest } from "./glob.ts";
 import {
   checkPattern,
   expandBraces,
@@ -24,6 +24,8 @@ export interface Alternative {
   readonly within: TextTest | undefined;
   /** Only of a `db` pattern: the names in a database (`schema.*`, `*.table`; lenient reading) that it could match one of. */
   readonly meets: TextTest | undefined;
+  /** Only of a `file` pattern that does not start with `**`: the directories (lenient reading) in which something could match it. */
+  readonly below: TextTest | undefined;
 }
 
 /** One pattern of a resource, as it is written. */
@@ -34,10 +36,16 @@ export interface ResourcePattern {
   readonly alternatives: readonly Alternative[];
 }
 
-/** Throws `GlobSyntaxError`. */
-export function compileResourcePattern(kind: ResourceKind, text: string): ResourcePattern {
+/** Where a path leads when its symbolic links are followed. */
+export type RealPath = (path: string) => string;
+
+/**
+ * Throws `GlobSyntaxError`.
+ * @param realPath a `file` pattern is also one for the place that it leads to, for a deny or review
+ */
+export function compileResourcePattern(kind: ResourceKind, text: string, realPath?: RealPath): ResourcePattern {
   checkPattern(text);
-  return { kind, text, alternatives: expandBraces(text).map((one) => compileAlternative(kind, one)) };
+  return { kind, text, alternatives: expandBraces(text).flatMap((one) => compileAlternatives(kind, one, realPath)) };
 }
 
 /** A pattern for an identity or a name. */
@@ -66,8 +74,37 @@ export function compileNamePatterns(pattern: string, isActor: boolean): NamePatt
   });
 }
 
-function compileAlternative(kind: ResourceKind, text: string): Alternative {
+function compileAlternatives(kind: ResourceKind, text: string, realPath: RealPath | undefined): Alternative[] {
   const { scheme, segments } = parsePattern(kind, text);
+  const given = compileAlternative(kind, scheme, segments);
+  const real = kind === "file" && realPath !== undefined ? behindLinks(segments, realPath) : undefined;
+  if (real === undefined) {
+    return [given];
+  }
+  // A doubt, so that it is no allow: who may replace the link could open any place with it.
+  return [given, { ...compileAlternative(kind, scheme, real), exact: () => false }];
+}
+
+/** The pattern with its path, as far as it has no wildcards, in place of links. */
+function behindLinks(segments: readonly GlobSegment[], realPath: RealPath): readonly GlobSegment[] | undefined {
+  const literals = segments.map(literalOf);
+  const wild = literals.indexOf(undefined);
+  const length = wild === -1 ? segments.length : wild;
+  const path = literals.slice(0, length).join("/");
+  if (!path.startsWith("/")) {
+    return undefined;
+  }
+  const real = realPath(path);
+  return real === path
+    ? undefined
+    : [...real.split("/").map((name) => joinLiterals([name])), ...segments.slice(length)];
+}
+
+function compileAlternative(
+  kind: ResourceKind,
+  scheme: string | undefined,
+  segments: readonly GlobSegment[],
+): Alternative {
   const exact = segments.map((segment) => mapLiterals(segment, (literal) => exactLiteral(kind, literal)));
   const loose = looseSegments(kind, exact);
   const test = compileSegments(exact);
@@ -80,6 +117,7 @@ function compileAlternative(kind: ResourceKind, text: string): Alternative {
     // `**` at the end takes the database itself already.
     within: inDatabase ? compileSegments(loose.slice(0, -1)) : undefined,
     meets: inDatabase ? (name) => haveCommonText(last, name) : undefined,
+    below: kind === "file" ? compileBelow(loose) : undefined,
   };
 }
 

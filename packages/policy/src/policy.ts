@@ -17,6 +17,11 @@ export interface PolicyOptions {
   readonly file?: string | undefined;
   /** Takes the place of the document's `mode`. A rule's own `mode` stays. */
   readonly mode?: PolicyMode | undefined;
+  /**
+   * Where a path leads when its symbolic links are followed. With it a deny or review of a `file` pattern is also one of
+   * that place, as of now: of `/var/run/**` for what is opened as `/run/x`. Default: patterns are taken as they are.
+   */
+  readonly realPath?: ((path: string) => string) | undefined;
 }
 
 /** A policy document, compiled. */
@@ -57,7 +62,7 @@ export class Policy implements PolicyEvaluator {
       throw new TypeError("a document without a shape was not reported");
     }
     const version = `sha256:${hash("sha256", text, "hex")}`;
-    const compiled = compilePolicy(source, shape, version, options.mode ?? shape.mode);
+    const compiled = compilePolicy(source, shape, version, options.mode ?? shape.mode, options.realPath);
     source.throwIfFaulty();
     return new Policy(text, compiled, findWarnings(source, compiled));
   }

@@ -552,6 +552,13 @@ export const PREFIX_AUDIT_RAW = "audit.raw.";
 export const ATTR_AUDIT_FILE_FLAGS = "audit.file.flags" as const;
 
 /**
+ * Whether the action is one on a directory with all that is in it; absent where it is not.
+ *
+ * Examples: `true`.
+ */
+export const ATTR_AUDIT_FILE_RECURSIVE = "audit.file.recursive" as const;
+
+/**
  * Whether the started program is audited itself, as Node programs are. What other programs do is not seen.
  *
  * Examples: `true`.

@@ -4,12 +4,17 @@ import { resolve } from "node:path";
 import { types } from "node:util";
 import { pathToFileURL } from "node:url";
 
-import { ATTR_AUDIT_FILE_FLAGS, ATTR_FILE_PATH, type AuditAction } from "@otel-audit/semantic-conventions";
+import {
+  ATTR_AUDIT_FILE_FLAGS,
+  ATTR_AUDIT_FILE_RECURSIVE,
+  ATTR_FILE_PATH,
+  type AuditAction,
+} from "@otel-audit/semantic-conventions";
 
 import type { ObservedAction, Target } from "../../audit.ts";
 import { Memo } from "../../memo.ts";
 import { ownWork } from "../../own-work.ts";
-import { follow, followBytes, lookTime } from "./links.ts";
+import { follow, followBytes, lookTime } from "../../links.ts";
 
 /** What a call does to the one file it names. */
 export interface Meaning {
@@ -59,10 +64,11 @@ export class FileName implements Name {
     this.#look();
     let action = this.#actions.get(meaning);
     if (action === undefined) {
-      const { event, flags } = meaning;
+      const { event, flags, recursive } = meaning;
       const attributes = {
         [ATTR_FILE_PATH]: this.path,
         ...(flags !== undefined && { [ATTR_AUDIT_FILE_FLAGS]: flags }),
+        ...(recursive && { [ATTR_AUDIT_FILE_RECURSIVE]: recursive }),
       };
       action = { event, action: meaning.action, targets: this.#targetsOf(meaning), attributes, memo: new Memo() };
       this.#actions.set(meaning, action);

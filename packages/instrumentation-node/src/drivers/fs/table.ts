@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { dirname, isAbsolute } from "node:path";
 
 import {
+  ATTR_AUDIT_FILE_RECURSIVE,
   ATTR_FILE_PATH,
   type AuditAction,
   EVENT_FILE_CHANGE,
@@ -188,13 +189,19 @@ function between(
   const from = fileName(args[0]);
   const to = fileName(args[1]);
   if (from === undefined || to === undefined) return undefined;
-  const targets = sides(from, to);
-  return {
-    event,
-    action,
-    targets,
-    attributes: { [ATTR_FILE_PATH]: targets[0]?.id === from.uri ? from.path : to.path },
-  };
+  return actionOn(event, action, sides(from, to), from, to);
+}
+
+/** @param named one of these is the first target */
+function actionOn(
+  event: string,
+  action: AuditAction,
+  targets: readonly Target[],
+  ...named: readonly FileName[]
+): ObservedAction {
+  const path = named.find(({ uri }) => uri === targets[0]?.id)?.path ?? "";
+  const recursive = targets.some((target) => target.recursive) && { [ATTR_AUDIT_FILE_RECURSIVE]: true };
+  return { event, action, targets, attributes: { [ATTR_FILE_PATH]: path, ...recursive } };
 }
 
 /** A search lists what is below the part of its pattern that is not a pattern. */
@@ -209,8 +216,7 @@ function globbed([patterns, options]: readonly unknown[]): ObservedAction | unde
     first ??= file;
     targets.push(...(file?.targets("read", false, deep) ?? []));
   }
-  if (first === undefined) return undefined;
-  return { event: EVENT_FILE_LIST, action: "READ", targets, attributes: { [ATTR_FILE_PATH]: first.path } };
+  return first && actionOn(EVENT_FILE_LIST, "READ", targets, first);
 }
 
 function split(pattern: string): { base: string; deep: boolean } {

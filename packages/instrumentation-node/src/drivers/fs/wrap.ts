@@ -6,7 +6,7 @@ import { bindIdentity, quietlyAsync } from "../../identity.ts";
 import { isModuleRead } from "../../module-hook.ts";
 import { type AnyFunction, isFunction, property } from "../../unknown.ts";
 import { isEsmLoaderRead } from "./esm-loader.ts";
-import { forgetLinks } from "./links.ts";
+import { forgetLinks } from "../../links.ts";
 import { stableList, stableOptions, stablePath } from "./stable.ts";
 import type { Row, Style } from "./table.ts";
 

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import { dirname } from "node:path";
 
-import { ownWork } from "../../own-work.ts";
+import { ownWork } from "./own-work.ts";
 
 // Taken before anything is patched: looking is no action of the application.
 const { lstatSync, readlinkSync, realpathSync } = fs;
@@ -56,6 +56,12 @@ export function forgetLinks(): void {
 export function follow(raw: string): Place | undefined {
   if (process.platform === "win32" || raw.length > MAX_PATH || raw.includes("\0")) return undefined;
   return ownWork(() => look(raw));
+}
+
+/** The absolute path with its links followed. */
+export function realPath(path: string): string {
+  forgetLinks();
+  return follow(path)?.behind ?? path;
 }
 
 /** The same for a path of bytes that are not UTF-8, a character a byte. Such files are rare, those that are links more so. */

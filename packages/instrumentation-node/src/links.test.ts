@@ -3,9 +3,9 @@ import { join } from "node:path";
 
 import { expect, test } from "vitest";
 
-import { tempDir } from "../../../../../test/support/index.ts";
+import { tempDir } from "../../../test/support/index.ts";
 import { follow, forgetLinks } from "./links.ts";
-import { fileName } from "./paths.ts";
+import { fileName } from "./drivers/fs/paths.ts";
 
 function sandbox(): string {
   const dir = realpathSync(tempDir("links"));
