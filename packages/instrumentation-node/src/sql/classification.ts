@@ -25,6 +25,22 @@ export interface SqlClassification {
   readonly summary: string;
   /** Nothing but BEGIN, COMMIT, SET, SHOW, `SELECT 1` and such. */
   readonly ignorable: boolean;
+  /** Schemas of which it touches every table, whatever their names: DROP SCHEMA … CASCADE. */
+  readonly schemas?: readonly string[];
+  /** What it changes for the statements after it on the same connection. */
+  readonly effects?: readonly SessionEffect[];
+  /** The text is nothing but an EXECUTE of the statement that was prepared, in SQL, under this name. */
+  readonly executes?: string;
   /** Set when the text was not understood: it is then an EXECUTE on the database. */
   readonly unclassified?: UnclassifiedReason;
 }
+
+/** What a statement changes for those after it on the same connection. */
+export type SessionEffect =
+  /** Where names without schema are looked for; undefined where the text does not say. */
+  | { readonly kind: "path"; readonly schemas: readonly string[] | undefined; readonly isLocal: boolean }
+  | { readonly kind: "path_reset" }
+  /** The text is nothing but this PREPARE. */
+  | { readonly kind: "prepare"; readonly name: string }
+  /** A prepared statement, or all of them, mean something else now, or nothing. */
+  | { readonly kind: "forget"; readonly name: string | undefined };

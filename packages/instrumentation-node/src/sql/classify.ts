@@ -30,7 +30,7 @@ function classify(text: string): SqlClassification {
   if (parsed.reason !== undefined) return unclassified(parsed.reason);
   try {
     const collector = new Collector();
-    for (const statement of parsed.statements) collector.statement(statement);
+    for (const statement of parsed.statements) collector.statement(statement, parsed.statements.length === 1);
     return collector.result();
   } catch {
     // Nested too deeply for the stack that the caller left us.

@@ -1,8 +1,10 @@
 import { type AuditAction, AUDIT_ACTIONS_BY_DANGER } from "@otel-audit/semantic-conventions";
 
-import type { SqlClassification, SqlTable } from "./classification.ts";
+import type { SessionEffect, SqlClassification, SqlTable } from "./classification.ts";
+import { effectsOf, effectsOfCall, executedName, wholeSchemas } from "./effects.ts";
 import { FUNCTION_ACTIONS } from "./functions.ts";
 import type { SqlNode } from "./parser.ts";
+import { isNode, list, strings } from "./tree.ts";
 import { ruleFor, type StatementRule, TELLING_SETTINGS } from "./statements.ts";
 
 /** One operation with the names of its own tables, for the summary. */
@@ -32,15 +34,23 @@ const MAX_SUMMARY = 255;
 export class Collector {
   readonly #tables = new Map<string, SqlTable>();
   readonly #steps: Step[] = [];
+  readonly #schemas = new Set<string>();
+  readonly #effects: SessionEffect[] = [];
+  #executes: string | undefined;
   #action: AuditAction = "READ";
   #database = false;
   #mentions = 0;
   #ignorable = true;
 
-  /** A statement at the top level. */
-  statement(node: SqlNode): void {
+  /**
+   * A statement at the top level.
+   * @param isAlone it is the only one of its text
+   */
+  statement(node: SqlNode, isAlone: boolean): void {
     for (const [kind, body] of Object.entries(node)) {
       if (!isNode(body)) continue;
+      this.#effects.push(...effectsOf(kind, body, isAlone));
+      if (isAlone) this.#executes = executedName(kind, body);
       if (isIgnorable(kind, body)) {
         this.#steps.push({ operation: ruleFor(kind).operation, names: new Set(), counts: false });
         continue;
@@ -62,6 +72,9 @@ export class Collector {
       database: this.#database,
       summary: summarize(steps.map(({ operation, names }) => [operation, ...names])),
       ignorable: this.#ignorable,
+      ...(this.#schemas.size > 0 && { schemas: [...this.#schemas] }),
+      ...(this.#effects.length > 0 && { effects: this.#effects }),
+      ...(this.#executes !== undefined && { executes: this.#executes }),
     };
   }
 
@@ -74,6 +87,11 @@ export class Collector {
     if (rule.database === true || action === "EXECUTE") this.#database = true;
     const inner = this.#with(node["withClause"], scope);
     for (const table of namedTables(kind, node)) this.#table(table, step);
+    for (const schema of wholeSchemas(kind, node)) {
+      this.#mentions++;
+      this.#schemas.add(schema);
+      step.names.add(printable(schema));
+    }
     for (const [field, value] of Object.entries(node)) {
       if (field === "withClause") continue;
       const written = rule.othersWritten === true || rule.writes?.includes(field) === true;
@@ -138,7 +156,7 @@ export class Collector {
       this.#relation(value, place);
       return;
     }
-    if (Array.isArray(value["funcname"])) this.#function(value["funcname"], place.step);
+    if (Array.isArray(value["funcname"])) this.#function(value, value["funcname"], place.step);
     for (const [field, child] of Object.entries(value)) {
       if (field.endsWith("Stmt") && isNode(child)) this.#statement(field, child, place.scope, false);
       else if (typeof child === "object") this.#walk(child, place);
@@ -154,17 +172,22 @@ export class Collector {
 
   #table(table: SqlTable, step: Step): void {
     this.#mentions++;
+    // UPDATE of this view is SET.
+    if (table.access === "write" && table.name === "pg_settings") {
+      this.#effects.push({ kind: "path", schemas: undefined, isLocal: false });
+    }
     const key = JSON.stringify([table.access, table.schema, table.name]);
     if (!this.#tables.has(key)) this.#tables.set(key, table);
     step.names.add(printable(table.schema === undefined ? table.name : `${table.schema}.${table.name}`));
   }
 
-  #function(path: readonly unknown[], step: Step): void {
+  #function(call: SqlNode, path: readonly unknown[], step: Step): void {
     const name = strings(path).at(-1)?.toLowerCase();
     const action = name === undefined ? undefined : FUNCTION_ACTIONS.get(name);
     if (name === undefined) return;
     if (step.operation === "CALL") step.names.add(printable(strings(path).join(".")));
     if (action === undefined) return;
+    this.#effects.push(...effectsOfCall(name, call));
     this.#raise(action);
     this.#database = true;
     step.names.add(name);
@@ -175,24 +198,8 @@ export class Collector {
   }
 }
 
-function isNode(value: unknown): value is SqlNode {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function list(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
-}
-
 function isWritten(table: SqlTable): boolean {
   return table.access === "write";
-}
-
-/** The strings of a list of String nodes: a qualified name. */
-function strings(path: readonly unknown[]): string[] {
-  return path.flatMap((part) => {
-    const value = isNode(part) && isNode(part["String"]) ? part["String"]["sval"] : undefined;
-    return typeof value === "string" ? [value] : [];
-  });
 }
 
 function isCommonTable(name: string, scope: Scope | undefined): boolean {
