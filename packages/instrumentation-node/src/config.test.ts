@@ -38,6 +38,7 @@ test("everything has its variable", () => {
     OTEL_AUDIT_UNATTRIBUTED: "deny",
     OTEL_AUDIT_SPOOL_DIR: "spool",
     OTEL_AUDIT_SPOOL_MAX_BYTES: "2000000",
+    OTEL_AUDIT_SPOOL_FULL: "block",
     OTEL_AUDIT_PROPAGATE_TO: "a.internal, b.internal",
     OTEL_AUDIT_ACCEPT_FROM: "loopback, 10.0.0.0/8",
     OTEL_AUDIT_DATA_DIR: "data",
@@ -68,6 +69,7 @@ test("everything has its variable", () => {
     unattributed: "deny",
     spoolDir: resolve("spool"),
     spoolMaxBytes: 2_000_000,
+    spoolFull: "block",
     propagation: { to: expect.any(Function), from: { stdio: false, http: true } },
     resource: { "service.name": "shop", "deployment.environment": "prod" },
   });
@@ -89,6 +91,7 @@ test.each([
   ["OTEL_AUDIT_DISABLED", "yes please", "must be one of 1, true, 0, false"],
   ["OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT", "localhost", 'not a URL: "localhost"'],
   ["OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://x:4317", 'must be http: or https:, got "grpc:"'],
+  ["OTEL_AUDIT_SPOOL_FULL", "drop", "must be one of block, deny"],
   ["OTEL_AUDIT_SPOOL_MAX_BYTES", "12", "must be an integer of at least 1048576"],
   ["OTEL_AUDIT_PROPAGATE_TO", "*", "must be hosts such as orders.internal"],
   ["OTEL_AUDIT_PROPAGATE_TO", "https://a.internal", "must be hosts such as orders.internal"],

@@ -15,6 +15,9 @@ import type { Propagation } from "./propagation/propagation.ts";
 /** What happens to actions of nobody: outside `withAgent`, in a process without an identity of its own. */
 export type Unattributed = "record" | "ignore" | "deny";
 
+/** What becomes of an action for whose record the spool has no room: waits where the API can wait (else denied), or is denied. */
+export type SpoolFull = "block" | "deny";
+
 /** The configuration of the audit in this process. Every option has its environment variable. */
 export interface AuditConfig {
   /** OTEL_AUDIT_DISABLED. Default false. */
@@ -39,6 +42,8 @@ export interface AuditConfig {
   readonly spoolDir: string;
   /** What one process may leave unsent on disk, in bytes. OTEL_AUDIT_SPOOL_MAX_BYTES. Default 512 MiB, at least 1 MiB. */
   readonly spoolMaxBytes: number;
+  /** What becomes of actions when that is reached: nothing runs without a record, in both modes. OTEL_AUDIT_SPOOL_FULL. Default deny. */
+  readonly spoolFull: SpoolFull;
   /** The collector's data directory, if one runs here: the audited code may not touch it. OTEL_AUDIT_DATA_DIR. Default `otel-audit-data`. */
   readonly dataDir: string;
   /** Who decides on reviews. OTEL_AUDIT_APPROVER, a URL. Default the function of `setApprover`, else nobody: a review is a deny. */
@@ -88,6 +93,7 @@ export function configFromEnvironment(env: Environment = auditEnvironment()): Au
     unattributed: oneOf(env, "OTEL_AUDIT_UNATTRIBUTED", ["record", "ignore", "deny"]) ?? "record",
     spoolDir: resolve(nonEmpty(env["OTEL_AUDIT_SPOOL_DIR"]) ?? join(tmpdir(), `otel-audit-spool-${userId()}`)),
     spoolMaxBytes: integer(env, "OTEL_AUDIT_SPOOL_MAX_BYTES", 512 * MIB, MIB),
+    spoolFull: oneOf(env, "OTEL_AUDIT_SPOOL_FULL", ["block", "deny"]) ?? "deny",
     dataDir: resolve(nonEmpty(env["OTEL_AUDIT_DATA_DIR"]) ?? "otel-audit-data"),
     approver: approver === undefined ? undefined : endpoint("OTEL_AUDIT_APPROVER", approver),
     approverHeaders: Object.fromEntries(pairs(env["OTEL_AUDIT_APPROVER_HEADERS"])),

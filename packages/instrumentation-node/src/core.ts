@@ -8,9 +8,9 @@ import {
 
 import type { AuditCore, ObservedAction, Operation, Target } from "./audit.ts";
 import { nowMicros } from "./clock.ts";
-import type { Unattributed } from "./config.ts";
+import type { SpoolFull, Unattributed } from "./config.ts";
 import { type Defaults, holdsSecrets } from "./defaults.ts";
-import { AuditPolicyDeniedError } from "./errors.ts";
+import { AuditPolicyDeniedError, SpoolFullError } from "./errors.ts";
 import { currentScope, isQuiet, mayRecord, type Scope } from "./identity.ts";
 import { newRecordId } from "./ids.ts";
 import { BegunOperation, type Finish, POLICY_DENIED } from "./operation.ts";
@@ -36,6 +36,8 @@ export interface Sink {
   end(entry: InSpool, bytes: Uint8Array, length: number, durable: boolean): void;
   /** Writes a record that is whole, under `nextSequence`: the first `length` bytes. */
   write(bytes: Uint8Array, length: number, durable: boolean): void;
+  /** Resolves when records went out, or after `timeoutMs`. */
+  room(timeoutMs: number): Promise<void>;
 }
 
 /** What the core needs to know. */
@@ -46,6 +48,8 @@ export interface CoreOptions {
   /** The mode of the deny of what nobody did. Default: `mode`. */
   readonly unattributedMode?: PolicyMode;
   readonly defaults: Defaults;
+  /** What becomes of an action that a full spool has no room for. Default deny. */
+  readonly whenFull?: SpoolFull;
   readonly sink: Sink;
   /** What is stopped whatever the policy says: access to the audit's own files. */
   readonly ownFiles?: OwnFiles;
@@ -69,6 +73,8 @@ const UNATTRIBUTED_RULE = "unattributed";
 /** Rule id of the deny of what could not be recorded. */
 const SPOOL_RULE = "spool_error";
 const DEFAULT_RULE = "default";
+/** How long an action waits for room in a full spool with OTEL_AUDIT_SPOOL_FULL=block, in milliseconds. */
+const BLOCK_MS = 30_000;
 
 /** A record about the audit itself. */
 export type ControlRecord = Pick<Begun, "event" | "action" | "actor" | "cause" | "targets" | "verdict" | "attributes"> &
@@ -208,7 +214,7 @@ export class Core implements AuditCore {
       this.#options.onOwnFile?.(own, action.event, begun.recordId);
       return stopped;
     }
-    if (verdict.enforcement !== "enforced" || verdict.decision === "allow") return this.#start(begun);
+    if (verdict.enforcement !== "enforced" || verdict.decision === "allow") return this.#start(begun, canWait);
     return verdict.decision === "review" ? this.#review(begun, canWait) : this.#stop(begun);
   }
 
@@ -219,7 +225,8 @@ export class Core implements AuditCore {
       : "a synchronous call cannot wait";
     if (typeof review === "string") return this.#stop(because(begun, `not reviewed: ${review}`));
     const attributes = { ...begun.attributes, [ATTR_AUDIT_REVIEW_ID]: review.id };
-    const operation = this.#start({ ...begun, attributes });
+    // Not what other calls on the target have in common.
+    const operation = this.#start({ ...begun, attributes, memo: undefined }, false);
     if (operation instanceof BegunOperation) operation.decided = this.#decide(begun, review, operation);
     return operation;
   }
@@ -239,22 +246,47 @@ export class Core implements AuditCore {
   }
 
   /** The intent is on its way to the disk before the action runs; one that cannot be recorded does not run. */
-  #start(begun: Unnumbered): Operation {
+  #start(begun: Unnumbered, canWait: boolean): Operation {
+    const operation = new BegunOperation(begun, this.#finish);
+    try {
+      this.#writeIntent(begun, operation);
+    } catch (error) {
+      if (canWait && this.#options.whenFull === "block" && error instanceof SpoolFullError) {
+        operation.decided = this.#startOnceThereIsRoom(begun, operation);
+      } else operation.refuse(this.#unrecorded(begun, error));
+    }
+    return operation;
+  }
+
+  #writeIntent(begun: Unnumbered, operation: BegunOperation): void {
     const { sink } = this.#options;
     const encoder = this.#encoder;
     begun.sequence = sink.nextSequence;
-    const operation = new BegunOperation(begun, this.#finish);
-    try {
-      encoder.intent(begun);
-      const { durable, decision } = begun.verdict;
-      sink.begin(operation, encoder.bytes, encoder.length, encoder.headLength, durable ?? decision !== "allow");
-      this.#spoolFailed = false;
-      return operation;
-    } catch (error) {
-      this.#lost++;
-      this.#trouble(error);
-      return this.#denial({ ...begun, verdict: this.#spoolVerdict(begun.action) });
+    encoder.intent(begun);
+    const { durable, decision } = begun.verdict;
+    sink.begin(operation, encoder.bytes, encoder.length, encoder.headLength, durable ?? decision !== "allow");
+    this.#spoolFailed = false;
+  }
+
+  async #startOnceThereIsRoom(begun: Unnumbered, operation: BegunOperation): Promise<void> {
+    const deadline = performance.now() + BLOCK_MS;
+    for (;;) {
+      await this.#options.sink.room(deadline - performance.now());
+      try {
+        this.#writeIntent(begun, operation);
+        return;
+      } catch (error) {
+        if (error instanceof SpoolFullError && performance.now() < deadline) continue;
+        operation.refuse(this.#unrecorded(begun, error));
+        return;
+      }
     }
+  }
+
+  #unrecorded(begun: Unnumbered, error: unknown): AuditPolicyDeniedError {
+    this.#lost++;
+    this.#trouble(error);
+    return this.#error({ ...begun, verdict: this.#spoolVerdict(begun.action) });
   }
 
   /** Records an action that does not run. */

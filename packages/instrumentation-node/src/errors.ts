@@ -42,3 +42,11 @@ export class AuditPolicyDeniedError extends Error {
     this.recordId = denial.recordId;
   }
 }
+
+/** More waits in the spool than it may hold. Never reaches the application. */
+export class SpoolFullError extends Error {
+  constructor(maxBytes: number) {
+    super(`the spool is full (OTEL_AUDIT_SPOOL_MAX_BYTES is ${maxBytes})`);
+    this.name = "SpoolFullError";
+  }
+}

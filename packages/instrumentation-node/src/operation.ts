@@ -41,6 +41,12 @@ export class BegunOperation implements Operation, InSpool {
     else this.#end("failure", errorType(error), attributes);
   }
 
+  /** Stops it where no record of it could be written. */
+  refuse(denied: AuditPolicyDeniedError): void {
+    this.denied = denied;
+    this.#ended = true;
+  }
+
   /** Ends it as stopped: it does not run, and the driver's own `end` does nothing. */
   deny(denied: AuditPolicyDeniedError, attributes?: Attributes): void {
     this.denied = denied;

@@ -94,6 +94,7 @@ export class AuditRuntime {
       onOwnFile: (target, event, recordId) => this.#alarm(`${event} on ${target.id}`, recordId),
       reviewDesk: () => desk,
       sink: this.#spool,
+      whenFull: config.spoolFull,
       onTrouble: say,
     });
     this.#core = core;

@@ -12,6 +12,7 @@ import { decodeTraces } from "@otel-audit/otlp";
 import { startOtlpSink, tempDir } from "../../../../test/support/index.ts";
 import { makeApp, summary, text } from "../testing/run-app.ts";
 import { SpoolContents } from "./contents.ts";
+import { shipSpool } from "./ship.ts";
 import { Leftover } from "./leftover.ts";
 import { readOwner, thisOwner } from "./owner.ts";
 import { type InSpool, Spool } from "./spool.ts";
@@ -367,6 +368,41 @@ test("a process that was taken for dead: what it finishes replaces what was sent
   expect(record?.attributes).toMatchObject({ "audit.outcome": "success" });
   expect(text(record ?? {}, "audit.record.supersedes")).toMatch(/^[0-9A-Z]{26}$/);
   expect(text(record ?? {}, "audit.record.supersedes")).not.toBe(text(record ?? {}, "audit.record.id"));
+});
+
+const FILLS = `import fs from "node:fs"; import { setTimeout as sleep } from "node:timers/promises";
+  const outcomes = { ran: 0, denied: 0 };
+  for (let i = 0; i < 1000; i++) {
+    try { await fs.promises.writeFile("f" + i, ""); outcomes.ran++; } catch (error) { outcomes[error.rule === "spool_error" ? "denied" : error.code]++; }
+  }
+  console.log(JSON.stringify(outcomes));`;
+
+test("a full spool, deny: what cannot be recorded does not run", async () => {
+  await using app = await makeApp({ "fills.mjs": FILLS });
+  app.sink.failAlways({ status: 503 });
+  const env = { OTEL_AUDIT_SPOOL_MAX_BYTES: "1048576", OTEL_AUDIT_EXPORTER_TRUST: "1" };
+  const run = await app.run({ env });
+  const { ran, denied } = JSON.parse(run.stdout);
+  expect(ran).toBeGreaterThan(100);
+  expect(ran + denied).toBe(1000);
+  expect(readdirSync(app.work)).toHaveLength(ran);
+  app.sink.failAlways(undefined);
+  await shipSpool(app.spoolDir, { endpoint: app.sink.url });
+  expect(app.sink.spans.filter((span) => text(span, "audit.event.name") === "file.write")).toHaveLength(ran);
+});
+
+test("a full spool, block: an action waits until there is room for its record", async () => {
+  await using app = await makeApp({ "fills.mjs": FILLS });
+  app.sink.failAlways({ status: 503 });
+  const env = { OTEL_AUDIT_SPOOL_MAX_BYTES: "1048576", OTEL_AUDIT_EXPORTER_TRUST: "1", OTEL_AUDIT_SPOOL_FULL: "block" };
+  await using child = await app.start({ env });
+  let files = -1;
+  while (files !== (files = readdirSync(app.work).length) || files < 100) await sleep(300);
+  expect(files).toBeLessThan(1000);
+  app.sink.failAlways(undefined);
+  await child.exited;
+  expect(JSON.parse(child.stdout)).toEqual({ ran: 1000, denied: 0 });
+  expect(app.sink.spans.filter((span) => text(span, "audit.event.name") === "file.write")).toHaveLength(1000);
 });
 
 test("a spool directory that others can use is made private; one that is no directory is an error", () => {

@@ -4,7 +4,7 @@ import { join, relative, sep } from "node:path";
 import { FrameKind, FrameWriter, walkFrames } from "@otel-audit/ledger/frames";
 
 import type { Sink } from "../core.ts";
-import { InstrumentationError } from "../errors.ts";
+import { InstrumentationError, SpoolFullError } from "../errors.ts";
 import { ownWork } from "../own-work.ts";
 import { property } from "../unknown.ts";
 import { SpoolContents } from "./contents.ts";
@@ -77,6 +77,8 @@ export class Spool implements Sink {
   /** What has begun and not ended: a list, newest first. */
   #newest: InSpool | undefined;
   #openCount = 0;
+  /** Who waits for room. */
+  readonly #waiting: (() => void)[] = [];
   /** In the open file, without intents. */
   #records = 0;
   #closed: SpoolFile[] = [];
@@ -169,6 +171,17 @@ export class Spool implements Sink {
     this.#recorded(writer);
   }
 
+  room(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      // It keeps the process alive: an action waits.
+      const timer = setTimeout(resolve, Math.max(0, timeoutMs));
+      this.#waiting.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
   /** Closes the open file if there are records in it, so that they can be sent. */
   rotate(): void {
     if (this.#records > 0) this.#closeFile();
@@ -199,6 +212,7 @@ export class Spool implements Sink {
     if (at === -1) return;
     this.#closed.splice(at, 1);
     this.#closedBytes -= file.bytes;
+    for (const go of this.#waiting.splice(0)) go();
   }
 
   /** Puts a file aside that no collector will take, for a person to look at. Returns its new path. */
@@ -280,7 +294,7 @@ export class Spool implements Sink {
   #checkRoom(length: number): void {
     const reserved = (this.#openCount + 1) * OUTCOME_BYTES;
     if (this.bytes + length + reserved > this.#maxBytes) {
-      throw new Error(`the spool is full (OTEL_AUDIT_SPOOL_MAX_BYTES is ${this.#maxBytes})`);
+      throw new SpoolFullError(this.#maxBytes);
     }
   }
 
@@ -338,7 +352,10 @@ export class Spool implements Sink {
 
   #createFile(length: number): FrameWriter | MappedWriter {
     if (this.#mapped && this.#sequence > MAP_AFTER_RECORDS) {
-      const mapped = MappedWriter.create(join(this.#folder, this.#nextName()), Math.max(FILE_BYTES, length * 2));
+      const mapped = MappedWriter.create(
+        join(this.#folder, this.#nextName()),
+        Math.max(Math.min(FILE_BYTES, this.#maxBytes), length * 2),
+      );
       if (mapped !== undefined) return mapped;
       this.#mapped = false;
     }

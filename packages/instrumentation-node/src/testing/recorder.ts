@@ -48,6 +48,7 @@ export async function record(drivers: readonly Driver[], policy?: string, approv
       begin: (entry, bytes, _, headLength) => (entry.head = Uint8Array.from(bytes.subarray(0, headLength))),
       end: ({ head }, bytes, length) => keep(Buffer.concat([head ?? EMPTY, bytes.subarray(0, length)])),
       write: (bytes, length) => keep(bytes.subarray(0, length)),
+      room: () => Promise.resolve(),
     },
     onTrouble: (message) => {
       throw new Error(message);
