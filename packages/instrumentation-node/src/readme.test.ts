@@ -2,15 +2,22 @@ import { readFileSync } from "node:fs";
 
 import { expect, test } from "vitest";
 
-import { makeApp } from "./testing/run-app.ts";
+import { type App, makeApp, text } from "./testing/run-app.ts";
 
-test("the README's example does what it says", async () => {
-  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  const example = /```js\n([^]*?)```/.exec(readme)?.[1] ?? "";
-  await using app = await makeApp({
-    "main.mjs": example.replace("@otel-audit/instrumentation-node", "$INDEX"),
-    "work/package.json": "{}",
-  });
+const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+const examples = [...readme.matchAll(/```js\n([^]*?)```/g)].map(([, source = ""]) => source);
+
+/** The example that has this text in it, and what runs it. */
+function appOf(words: string, more: Readonly<Record<string, string>> = {}): Promise<App> {
+  const source = examples.find((example) => example.includes(words)) ?? "";
+  const main = source.replace("@otel-audit/instrumentation-node", "$INDEX");
+  return makeApp({ "main.mjs": main, "work/package.json": "{}", ...more });
+}
+
+test("every example is run here", () => expect(examples).toHaveLength(3));
+
+test("withAgent: the action is the agent's", async () => {
+  await using app = await appOf('agent:refunds", onBehalfOf');
   const run = await app.run();
   expect(run.actions).toHaveLength(1);
   expect(run.actions[0]?.attributes).toMatchObject({
@@ -20,4 +27,29 @@ test("the README's example does what it says", async () => {
     "audit.workflow.id": "wf-881",
     "audit.target.id": `file://${app.work}/package.json`,
   });
+});
+
+test("withToolCall: the action is the tool's", async () => {
+  await using app = await appOf("withToolCall");
+  const { actions } = await app.run();
+  expect(actions.map((span) => text(span, "audit.target.id"))).toEqual([
+    `file://${app.work}/package.json`,
+    "tool:lookup_order",
+  ]);
+  expect(actions[0]?.attributes).toMatchObject({
+    "gen_ai.tool.name": "lookup_order",
+    "gen_ai.tool.call.id": "call_1",
+    "audit.cause.record.id": actions[1]?.attributes?.["audit.record.id"],
+  });
+});
+
+test("withFlush: the records have arrived when the handler answers", async () => {
+  const lambda = `import { handler } from "./main.mjs";
+    const answer = await handler({ id: 1 });
+    console.log(JSON.stringify(answer));
+    process.kill(process.pid, "SIGKILL");`;
+  await using app = await appOf("withFlush", { "lambda.mjs": lambda });
+  const run = await app.run({ main: "lambda.mjs" });
+  expect(run).toMatchObject({ code: null, stdout: '{"statusCode":200}\n' });
+  expect(run.actions.map((span) => text(span, "audit.target.id"))).toEqual([`file://${app.work}/order.json`]);
 });
