@@ -14,7 +14,7 @@ function appOf(words: string, more: Readonly<Record<string, string>> = {}): Prom
   return makeApp({ "main.mjs": main, "work/package.json": "{}", ...more });
 }
 
-test("every example is run here", () => expect(examples).toHaveLength(3));
+test("every example is run here", () => expect(examples).toHaveLength(4));
 
 test("withAgent: the action is the agent's", async () => {
   await using app = await appOf('agent:refunds", onBehalfOf');
@@ -52,4 +52,22 @@ test("withFlush: the records have arrived when the handler answers", async () =>
   const run = await app.run({ main: "lambda.mjs" });
   expect(run).toMatchObject({ code: null, stdout: '{"statusCode":200}\n' });
   expect(run.actions.map((span) => text(span, "audit.target.id"))).toEqual([`file://${app.work}/order.json`]);
+});
+
+const REVIEWED = `
+policy: readme
+mode: enforce
+default: allow
+resources:
+  orders: { file: "**/orders" }
+rules:
+  - { id: a-person-looks, review: { resource: orders } }
+`;
+
+test("setApprover: the function decides", async () => {
+  const reader = `import "./main.mjs"; import { readFile } from "node:fs/promises"; import { withAgent } from "$INDEX";
+    await withAgent({ id: "agent:a" }, () => readFile("orders")).catch((error) => console.log(error.code));`;
+  await using app = await appOf("setApprover", { "reader.mjs": reader, "policy.yaml": REVIEWED, "work/orders": "" });
+  const run = await app.run({ main: "reader.mjs", env: { OTEL_AUDIT_POLICY: `${app.dir}/policy.yaml` } });
+  expect(run.stdout).toBe(`agent:a wants file.read file://${app.work}/orders\nEAUDITDENIED\n`);
 });
