@@ -98,7 +98,9 @@ const HAPPENED: readonly (readonly [minutes: number, CookbookRow])[] = [
       EventName: "policy.loaded",
       PolicyId: "refunds",
       PolicyVersion: "sha256:1",
-      SpanAttributes: { "audit.policy.document": "policy: refunds" },
+      ServiceName: "refund-desk",
+      ResourceAttributes: { "audit.producer.id": "p-1" },
+      SpanAttributes: { "audit.policy.document": "policy: refunds", "audit.producer.sequence": "2" },
     },
   ],
   [
@@ -107,7 +109,8 @@ const HAPPENED: readonly (readonly [minutes: number, CookbookRow])[] = [
       ...ourselves,
       EventName: "process.summary",
       ServiceName: "refund-desk",
-      SpanAttributes: { "audit.summary.lost": "3" },
+      ResourceAttributes: { "audit.producer.id": "p-1" },
+      SpanAttributes: { "audit.summary.lost": "3", "audit.producer.sequence": "7" },
     },
   ],
   [
