@@ -4,6 +4,7 @@ import { ATTR_AUDIT_BYPASS_DETAIL, ATTR_AUDIT_BYPASS_KIND, EVENT_AUDIT_BYPASS } 
 
 import { begin, count } from "./audit.ts";
 import type { AuditPolicyDeniedError } from "./errors.ts";
+import { isQuiet } from "./identity.ts";
 import { bound } from "./text.ts";
 
 /** What is noticed of the ways around the audit: `audit.bypass.kind`. */
@@ -32,6 +33,13 @@ export type BypassKind =
   | "runtime";
 
 const MAX_NOTICED = 1000;
+let reportUnattributed: ((kind: BypassKind, detail: string) => void) | undefined;
+
+/** Who records what nobody does, where nobody's actions are ignored. */
+export function onUnattributedBypass(report: typeof reportUnattributed): void {
+  reportUnattributed = report;
+}
+
 const noticed = new Set<string>();
 
 /**
@@ -52,7 +60,13 @@ export function noticeBypass(kind: BypassKind, detail: string): AuditPolicyDenie
     targets: [{ type: "process", id: `process://${hostname()}/${process.pid}` }],
     attributes: { [ATTR_AUDIT_BYPASS_KIND]: kind, [ATTR_AUDIT_BYPASS_DETAIL]: bound(detail, 1024) },
   });
-  if (operation === undefined) return undefined;
+  if (operation === undefined) {
+    // Nobody's actions are ignored: ways around the audit are not.
+    if (isQuiet()) return undefined;
+    noticed.add(key);
+    reportUnattributed?.(kind, detail);
+    return undefined;
+  }
   if (operation.denied !== undefined) return operation.denied;
   operation.end();
   if (noticed.size < MAX_NOTICED) noticed.add(key);

@@ -6,6 +6,8 @@ export type InstrumentationErrorCode =
   | "INVALID_IDENTITY"
   /** `withToolCall` was called without the name of a tool. */
   | "INVALID_TOOL_CALL"
+  /** In enforce mode: a runtime or a bundle in which not everything can be seen. */
+  | "UNSUPPORTED"
   /** The spool directory cannot be used. */
   | "SPOOL";
 

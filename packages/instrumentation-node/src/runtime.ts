@@ -14,18 +14,22 @@ import {
 
 import { type Approver, endpointApprover, functionApprover, type NamedApprover } from "./approver.ts";
 import { connect } from "./audit.ts";
+import { onUnattributedBypass } from "./bypass.ts";
 import type { AuditConfig } from "./config.ts";
 import { ControlRecords } from "./control-records.ts";
 import { Core } from "./core.ts";
 import { Coverage } from "./coverage.ts";
 import { Defaults } from "./defaults.ts";
 import type { Driver, Installed } from "./driver.ts";
+import { look, unsupported } from "./edge.ts";
+import { InstrumentationError } from "./errors.ts";
 import { follow, isFollowed } from "./following.ts";
 import type { Gate } from "./gate.ts";
 import { asOurselves, setAmbientActor } from "./identity.ts";
 import { onHookError } from "./module-hook.ts";
 import { OWN_FILES_RULE, OwnFiles } from "./own-files.ts";
 import { ownWork } from "./own-work.ts";
+import { watchPatches } from "./patch.ts";
 import { LOOK_EVERY_MS, type PolicyChange, PolicyWatch } from "./policy-watch.ts";
 import { configurePropagation } from "./propagation/propagation.ts";
 import { ReviewDesk } from "./review-desk.ts";
@@ -66,6 +70,10 @@ export class AuditRuntime {
     this.config = config;
     const { policyFile, spoolDir, dataDir } = config;
     this.#watch = ownWork(() => new PolicyWatch(policyFile, config.mode, (change) => this.#policyChanged(change)));
+    const gap = unsupported();
+    if (gap !== undefined && this.gate.mode === "enforce") {
+      throw new InstrumentationError("UNSUPPORTED", `what cannot be seen cannot be enforced: ${gap}`);
+    }
     if (config.approver !== undefined) this.#approver = endpointApprover(config.approver, config.approverHeaders);
     const resource = {
       ...config.resource,
@@ -102,12 +110,15 @@ export class AuditRuntime {
     configurePropagation(config.propagation);
     follow(config);
     onHookError((error, loaded) => say(`${loaded.name} ${loaded.version ?? ""} is not covered: ${String(error)}`));
-    this.#installed = drivers.map((driver) => driver.install());
+    this.#installed = watchPatches(() => drivers.map((driver) => driver.install()));
     this.coverage = new Coverage(this.#installed.flatMap((installed) => installed.covered));
     this.#records = new ControlRecords(core, () => this.gate, this.coverage, config.agent);
     const desk = new ReviewDesk(reviews, this.#records);
     this.#records.start();
     this.#records.policyLoaded(config.policyFile);
+    if (gap !== undefined) this.#records.bypass("runtime", gap);
+    this.#lookAround();
+    onUnattributedBypass((kind, detail) => this.#records.bypass(kind, detail));
     core.takeCounts();
     connect(core);
     this.#startTimers();
@@ -150,7 +161,7 @@ export class AuditRuntime {
    */
   stop(who: string): void {
     this.#records.bypass("audit_disabled", who);
-    this.#records.summary();
+    this.#summary();
     connect(undefined);
     setAmbientActor(undefined);
     follow(undefined);
@@ -197,6 +208,16 @@ export class AuditRuntime {
     say(`ALARM: stopped ${what}, which belongs to the audit (record ${recordId})`);
   }
 
+  #summary(): void {
+    this.#lookAround();
+    this.#records.summary();
+  }
+
+  /** Ways around the audit that are no call. */
+  #lookAround(): void {
+    for (const { kind, detail } of look()) this.#records.bypass(kind, detail);
+  }
+
   #startTimers(): void {
     asOurselves(() => {
       const leftovers = (): void => {
@@ -204,13 +225,14 @@ export class AuditRuntime {
         if (claimed > 0) this.#shipper.wake();
       };
       const housekeeping = (): void => {
+        this.#lookAround();
         ownWork(() => this.#spool.touch());
         leftovers();
       };
       this.#timers.push(
         setTimeout(() => attempt(leftovers), LEFTOVERS_AFTER_MS).unref(),
         setInterval(() => attempt(housekeeping), HOUSEKEEPING_EVERY_MS).unref(),
-        setInterval(() => this.#records.summary(), SUMMARY_EVERY_MS).unref(),
+        setInterval(() => this.#summary(), SUMMARY_EVERY_MS).unref(),
         setInterval(() => ownWork(() => this.#watch.look()), LOOK_EVERY_MS).unref(),
       );
     });
@@ -219,7 +241,7 @@ export class AuditRuntime {
   /** The application has nothing more to do: send the rest, within bounds. Emitted again when that is done. */
   #beforeExit(): void {
     if (this.#exitFlush !== undefined) return;
-    this.#records.summary();
+    this.#summary();
     attempt(() => ownWork(() => this.#spool.claimLeftovers()));
     if (this.#spool.isEmpty) return;
     this.#exitFlush = this.flush();
@@ -227,7 +249,7 @@ export class AuditRuntime {
 
   /** No more turns of the event loop: what is written now waits in the spool for the next process. */
   #exit(): void {
-    this.#records.summary();
+    this.#summary();
     attempt(() => ownWork(() => this.#spool.close()));
   }
 }

@@ -6,6 +6,7 @@ import { mcpDriver } from "./mcp/driver.ts";
 import { netDriver } from "./net/driver.ts";
 import { pgDriver } from "./pg.ts";
 import { childProcessDriver } from "./process/child-process.ts";
+import { edgeDriver } from "./process/edge.ts";
 import { workerThreadsDriver } from "./process/worker-threads.ts";
 import { undiciDriver } from "./undici/driver.ts";
 
@@ -18,6 +19,7 @@ export const drivers: readonly Driver[] = [
   mcpDriver,
   childProcessDriver,
   workerThreadsDriver,
+  edgeDriver,
   httpServerDriver,
   netDriver,
 ];
