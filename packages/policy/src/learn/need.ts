@@ -1,7 +1,8 @@
 import { actionBit } from "./actions.ts";
 import { builtinName } from "../builtin.ts";
 import { GlobSyntaxError } from "../glob-syntax.ts";
-import { compileNamePatterns, compileResourcePattern } from "../pattern.ts";
+import { withoutAgentPrefix } from "../facts.ts";
+import { AGENT_PREFIX, compileNamePatterns, compileResourcePattern } from "../pattern.ts";
 import { Policy } from "../policy.ts";
 import type { ResourceKind } from "../resource-kind.ts";
 import { readTarget, type Reading } from "../target.ts";
@@ -114,11 +115,12 @@ function readWho({ actorId, actorType }: PolicyAction): Who {
   if (actorId === "") {
     return { key: "", name: "nobody", agent: "none", actorType: undefined };
   }
-  const name = actorId.replace(/^agent:/, "");
-  const isAgent = actorType === "agent";
-  const agent = isAgent ? `agent:${escapeGlob(name)}` : nameText(actorId);
+  const name = withoutAgentPrefix(actorId);
+  // As the rules see it: who has the prefix is an agent, whatever its type.
+  const isAgent = actorType === "agent" || name !== actorId;
+  const agent = isAgent ? `${AGENT_PREFIX}${escapeGlob(name)}` : nameText(actorId);
   checked(`the actor ${JSON.stringify(actorId.slice(0, 80))}`, () => compileNamePatterns(agent, true));
-  return { key: `${actorType} ${agent}`, name, agent, actorType: isAgent ? undefined : actorType };
+  return { key: `${isAgent ? "" : actorType} ${agent}`, name, agent, actorType: isAgent ? undefined : actorType };
 }
 
 /** A name as a rule writes it: the word for "absent" is a text here. */
