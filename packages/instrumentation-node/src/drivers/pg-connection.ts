@@ -53,7 +53,9 @@ function nameOf(name: unknown): string {
  * Lets pass what was judged; judges what was not. The statement, where it is one of its own.
  * @throws AuditPolicyDeniedError before anything is written
  */
-function check(connection: Record<PropertyKey, unknown>, text: unknown): Sent | undefined {
+function check(connection: Record<PropertyKey, unknown>, given: unknown): Sent | undefined {
+  // pg sends what is falsy as the empty statement.
+  const text = given || "";
   const statement = submittingNow();
   if (statement === UNOBSERVED || statement?.passes(text) === true) return undefined;
   if (statement === undefined && !observes()) return undefined;
