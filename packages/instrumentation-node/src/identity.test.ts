@@ -223,3 +223,12 @@ test("replaced methods of AsyncLocalStorage neither see nor change who acts", ()
   }
   expect(stolen).toEqual([]);
 });
+
+test("whatever else stands in an identity, it is none of ours, and a frozen generator stays as it is", () => {
+  const cyclic: Record<string, unknown> = { id: "agent:a", onBehalfOf: null, workflow: null };
+  cyclic["self"] = cyclic;
+  const call = (): unknown => Reflect.apply(withAgent, undefined, [cyclic, who]);
+  expect([call(), call()]).toEqual(["agent:a", "agent:a"]);
+  const frozen = Object.freeze(plain());
+  expect(withAgent({ id: "agent:a" }, () => frozen)).toBe(frozen);
+});

@@ -136,8 +136,8 @@ interface Resolved {
   readonly actor: Actor;
 }
 
-const MAX_IDS = 1024;
-const MAX_FOR_ONE_ID = 8;
+const MAX_IDS = 256;
+const MAX_FOR_ONE_ID = 4;
 const resolved = new Map<string, Resolved[]>();
 
 /**
@@ -152,24 +152,40 @@ export function actorOf(identity: AgentIdentity, outer: Actor | undefined): Acto
     for (const entry of known) if (entry.outer === outer && sameIdentity(entry.given, identity)) return entry.actor;
   }
   const actor = resolveActor(identity, outer);
+  const given = copyOf(identity);
+  // What was given is kept, and may be much longer than what became of it.
+  if (sizeOf(given) > MAX_SIZE) return actor;
   if (known === undefined) {
     if (resolved.size >= MAX_IDS) resolved.clear();
     resolved.set(id, (known = []));
   } else if (known.length >= MAX_FOR_ONE_ID) {
     known.shift();
   }
-  known.push({ outer, given: copyOf(identity), actor });
+  known.push({ outer, given, actor });
   return actor;
 }
 
 /** The caller may change its object afterwards. */
 function copyOf(identity: AgentIdentity): AgentIdentity {
-  const { onBehalfOf, workflow } = identity;
+  const { id, name, version, type, credential, onBehalfOf, workflow, conversation } = identity;
   return {
-    ...identity,
-    onBehalfOf: typeof onBehalfOf === "object" ? { ...onBehalfOf } : onBehalfOf,
-    workflow: typeof workflow === "object" ? { ...workflow } : workflow,
+    id,
+    name,
+    version,
+    type,
+    credential,
+    conversation,
+    onBehalfOf: typeof onBehalfOf === "object" ? { id: onBehalfOf?.id, type: onBehalfOf?.type } : onBehalfOf,
+    workflow: typeof workflow === "object" ? { id: workflow?.id, name: workflow?.name } : workflow,
   };
+}
+
+const MAX_SIZE = 2048;
+
+function sizeOf({ onBehalfOf, workflow, ...texts }: AgentIdentity): number {
+  const behalf = typeof onBehalfOf === "object" ? onBehalfOf.id : onBehalfOf;
+  const work = typeof workflow === "object" ? [workflow.id, workflow.name] : [workflow];
+  return [...Object.values(texts), behalf, ...work].reduce((size, text) => size + (text?.length ?? 0), 0);
 }
 
 function sameIdentity(a: AgentIdentity, b: AgentIdentity): boolean {

@@ -17,7 +17,7 @@ const STEPS = ["next", "return", "throw"] as const;
 export function keepScope(value: unknown, scope: Scope, ended?: (error?: unknown) => void): boolean {
   if (typeof value !== "object" || value === null || value instanceof Promise) return false;
   const kind = prototypeOf(prototypeOf(value));
-  if (kind !== ASYNC && kind !== SYNC) return false;
+  if ((kind !== ASYNC && kind !== SYNC) || !Object.isExtensible(value)) return false;
   for (const name of STEPS) {
     const step: unknown = Reflect.get(value, name);
     if (!isFunction(step)) continue;

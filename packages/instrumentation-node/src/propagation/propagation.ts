@@ -47,14 +47,15 @@ export interface Told {
  */
 export function baggageOf(given: string | undefined, { host, port, actor, recordId }: Told): string | undefined {
   const isTold = host !== undefined && propagation.to?.(host, port) === true;
-  if (!isTold && (given === undefined || !isActive())) return undefined;
+  if (!isTold && (given === undefined || !changesBaggage())) return undefined;
   const others = given === undefined ? "" : withoutOurs(given);
   if (!isTold) return others === given ? undefined : others;
   const ours = writeBaggage(actor, recordId);
   return others === "" ? ours : `${others},${ours}`;
 }
 
-function isActive(): boolean {
+/** Whether any request's `baggage` may have to be changed. */
+export function changesBaggage(): boolean {
   return propagation.to !== undefined || propagation.from.http;
 }
 

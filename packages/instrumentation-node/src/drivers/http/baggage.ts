@@ -1,3 +1,4 @@
+import { changesBaggage } from "../../propagation/propagation.ts";
 import { isObject, property } from "../../unknown.ts";
 import type { Exchange } from "./exchange.ts";
 
@@ -11,7 +12,7 @@ export function withBaggage(headers: unknown, exchange: Exchange): unknown {
   // Most requests have none and get none.
   const isNone = !Array.isArray(headers) && property(headers, NAME) === undefined;
   if (isNone && exchange.baggage(undefined) === undefined) return headers;
-  const entries = entriesOf(headers);
+  const entries = changesBaggage() ? entriesOf(headers) : undefined;
   if (entries === undefined) return headers;
   const value = exchange.baggage(joined(entries));
   if (value === undefined) return headers;
@@ -38,6 +39,7 @@ function entriesOf(headers: unknown): Entry[] | undefined {
 /** As undici has them: names and values by turns, in the request that is about to be sent. */
 export function withBaggageInList(list: unknown[], exchange: Exchange): void {
   if (!list.some((name, i) => i % 2 === 0 && isBaggage(name)) && exchange.baggage(undefined) === undefined) return;
+  if (!changesBaggage()) return;
   const entries = pairs(list);
   const value = exchange.baggage(joined(entries));
   if (value === undefined) return;

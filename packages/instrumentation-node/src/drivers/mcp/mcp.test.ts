@@ -189,3 +189,53 @@ test("client and server in one process, tools by McpServer, what the caller sent
   ]);
   expect(story(run.actions, app.work)[7]).toBe("tool.call tool:own/read failure -32001");
 });
+
+const HTTP_SERVER = `
+  import http from "node:http"; import { randomUUID } from "node:crypto"; import { readFile } from "node:fs/promises";
+  import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
+  import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
+  const server = new McpServer({ name: "remote", version: "1" });
+  server.registerTool("read", {}, async () => ({ content: [{ type: "text", text: await readFile("$WORK/f", "utf8") }] }));
+  const transport = new StreamableHTTPServerTransport({ sessionIdGenerator: () => randomUUID() });
+  await server.connect(transport);
+  const listener = http.createServer((request, response) => transport.handleRequest(request, response));
+  listener.listen(0, "127.0.0.1", () => console.log("port", listener.address().port));
+  process.on("SIGTERM", () => { listener.closeAllConnections(); listener.close(); });`;
+
+const HTTP_CLIENT = `
+  import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+  import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+  import { withAgent } from "$INDEX";
+  const client = new Client({ name: "test", version: "1" });
+  await client.connect(new StreamableHTTPClientTransport(new URL("http://127.0.0.1:" + process.env.PORT + "/mcp")));
+  const call = async () => console.log((await client.callTool({ name: "read" })).content[0].text);
+  await Promise.all(["agent:a", "agent:b"].map((id) => withAgent({ id }, call)));
+  await client.close();`;
+
+test("over HTTP, to a listed host: agents on one session do not mix", async () => {
+  await using app = await makeApp({ "client.mjs": HTTP_CLIENT, "server.mjs": HTTP_SERVER, "work/f": "content" });
+  symlinkSync(MODULES, join(app.dir, "node_modules"));
+  await using server = await app.start({ main: "server.mjs", env: { OTEL_AUDIT_ACCEPT_FROM: "loopback" } });
+  const port = (await server.waitForLine(/^port /)).slice("port ".length);
+  const run = await app.run({ main: "client.mjs", env: { PORT: port, OTEL_AUDIT_PROPAGATE_TO: "127.0.0.1" } });
+  expect(run).toMatchObject({ code: 0, stdout: "content\ncontent\n" });
+  await server.kill();
+  const lines = story(app.sink.spans, app.work);
+  const own = lines.filter((each) => each.includes("agent:a"));
+  expect(own).toEqual([
+    "agent:a tool.call tool:remote/read success",
+    "  agent:a tool.call tool:remote/read success",
+    "    agent:a file.read f success",
+  ]);
+  expect(lines.filter((each) => each.includes("agent:b"))).toEqual(
+    own.map((each) => each.replace("agent:a", "agent:b")),
+  );
+  const call = app.sink.spans.find((span) => text(span, "audit.event.name") === "tool.call" && span.kind === 3);
+  const request = app.sink.spans.find(
+    (span) =>
+      text(span, "audit.event.name") === "http.request" &&
+      text(span, "audit.cause.record.id") === text(call ?? {}, "audit.record.id"),
+  );
+  expect(call?.attributes).toMatchObject({ "server.address": "127.0.0.1", "mcp.method.name": "tools/call" });
+  expect(request?.attributes).toMatchObject({ "gen_ai.tool.name": "read" });
+});
