@@ -19,6 +19,7 @@ import {
   ATTR_ERROR_TYPE,
   ATTR_GEN_AI_TOOL_CALL_ID,
   ATTR_GEN_AI_TOOL_NAME,
+  AUDIT_ACTION_VALUE_READ,
   type AuditAction,
   type AuditOutcome,
   EVENT_CONNECTION_OPEN,
@@ -198,7 +199,7 @@ export class RecordEncoder {
     this.#byte(0x30);
     this.#byte(record.side === undefined ? kindOf(event) : SPAN_KIND_SERVER);
     this.#raw(this.#kind(event, action));
-    this.#targets(record.targets);
+    this.#targets(record.targets, action === AUDIT_ACTION_VALUE_READ ? "read" : "write");
     this.#attributes(record.attributes, undefined);
     if (memo === undefined) return;
     memo.encoded = Uint8Array.from(this.#buffer.subarray(start, this.#at));
@@ -265,14 +266,15 @@ export class RecordEncoder {
     if (typeof state === "string" && state !== "") this.#string(0x1a, bound(state, 512));
   }
 
-  #targets(targets: readonly Target[]): void {
+  /** @param usual the side of what does not say on which it is: a proxy, what a symbolic link leads to */
+  #targets(targets: readonly Target[], usual: "read" | "write"): void {
     const main = targets[0];
     if (main === undefined) return;
     this.#attribute(ATTR_AUDIT_TARGET_TYPE, main.type);
     this.#attribute(ATTR_AUDIT_TARGET_ID, targetId(main));
     if (targets.length < 2) return;
-    const read = targets.filter((target) => target.access === "read").map(targetId);
-    const write = targets.filter((target) => target.access === "write").map(targetId);
+    const read = targets.filter(({ access = usual }) => access === "read").map(targetId);
+    const write = targets.filter(({ access = usual }) => access === "write").map(targetId);
     if (read.length > 0) this.#attribute(ATTR_AUDIT_TARGET_READ_IDS, [...new Set(read)].slice(0, MAX_TARGETS));
     if (write.length > 0) this.#attribute(ATTR_AUDIT_TARGET_WRITE_IDS, [...new Set(write)].slice(0, MAX_TARGETS));
   }

@@ -60,9 +60,20 @@ function judgedTargets(columns: TypedColumns): Target[] {
     const access = written.includes(id) ? "write" : read.includes(id) ? "read" : undefined;
     targets.push(access === undefined ? { type, id } : { type, id, access });
   }
-  for (const other of read) if (other !== id) targets.push({ type, id: other, access: "read" });
-  for (const other of written) if (other !== id) targets.push({ type, id: other, access: "write" });
+  for (const other of read) if (other !== id) targets.push({ type: typeOf(other, type), id: other, access: "read" });
+  for (const other of written) if (other !== id) targets.push({ type: typeOf(other, type), id: other, access: "write" });
   return targets;
+}
+
+/** By the scheme of an id, what further targets are: a record names the type of the main one only. */
+const TYPES: readonly (readonly [schemes: RegExp, type: AuditTargetType])[] = [
+  [/^file:/, "file"],
+  [/^https?:/, "http.endpoint"],
+  [/^(?:unix|tcp|udp|tls):/, "socket"],
+];
+
+function typeOf(id: string, main: AuditTargetType): AuditTargetType {
+  return TYPES.find(([schemes]) => schemes.test(id))?.[1] ?? main;
 }
 
 /** A producer's text where the vocabulary has a fixed list. A policy must bear any text: one it does not know matches nothing. */
