@@ -61,7 +61,8 @@ function judgedTargets(columns: TypedColumns): Target[] {
     targets.push(access === undefined ? { type, id } : { type, id, access });
   }
   for (const other of read) if (other !== id) targets.push({ type: typeOf(other, type), id: other, access: "read" });
-  for (const other of written) if (other !== id) targets.push({ type: typeOf(other, type), id: other, access: "write" });
+  for (const other of written)
+    if (other !== id) targets.push({ type: typeOf(other, type), id: other, access: "write" });
   return targets;
 }
 
