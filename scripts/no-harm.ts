@@ -5,7 +5,7 @@ import { cpSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } fr
 import { join } from "node:path";
 
 import { makeCertificate } from "../test/support/certificate.ts";
-import { startOtlpSink, startPostgres, tempDir } from "../test/support/index.ts";
+import { startOtlpSink, startPostgres, tempDir, type Postgres } from "../test/support/index.ts";
 import { install } from "./install.ts";
 
 interface Suite {
@@ -57,13 +57,11 @@ async function compare(
   suite: Suite,
 ): Promise<{ tests: number; passed: number; records: number; different: readonly string[] }> {
   const published = join(folder, "node_modules", suite.package, "test");
-  await using postgres = suite.postgres ? await startPostgres({ sql: "" }) : undefined;
-  const environment = postgres === undefined ? {} : postgresEnvironment(postgres.url);
   const different: string[] = [];
   let [tests, passed] = [0, 0];
   sink.clear();
   for (const file of readdirSync(published).filter((name) => /\.[cm]?js$/.test(name))) {
-    const run = (audited: boolean): Promise<Outcomes> => runFile(suite, file, environment, audited);
+    const run = (audited: boolean): Promise<Outcomes> => runFile(suite, file, audited);
     const bare = await run(false);
     tests += bare.size - 1;
     passed += [...bare.values()].filter((outcome) => /^(?:\d+ )?ok$/.test([...outcome][0] ?? "")).length;
@@ -87,10 +85,13 @@ async function differences(bare: Outcomes, run: (audited: boolean) => Promise<Ou
 
 function disjoint(bare: Outcomes, audited: Outcomes): string[] {
   const names = new Set([...bare.keys(), ...audited.keys()]);
-  const say = (outcome: Set<string> | undefined): string => [...(outcome ?? ["nothing"])].join(" or ");
   return [...names]
     .filter((name) => ![...(bare.get(name) ?? [])].some((outcome) => audited.get(name)?.has(outcome)))
     .map((name) => `${name}: ${say(bare.get(name))} without, ${say(audited.get(name))} with`);
+}
+
+function say(outcome: Set<string> | undefined): string {
+  return [...(outcome ?? ["nothing"])].join(" or ");
 }
 
 function merge(into: Outcomes, more: Outcomes): void {
@@ -112,20 +113,17 @@ function copyOf(suite: Suite): string {
   return directory;
 }
 
-async function runFile(
-  suite: Suite,
-  file: string,
-  environment: Readonly<Record<string, string>>,
-  audited: boolean,
-): Promise<Outcomes> {
+async function runFile(suite: Suite, file: string, audited: boolean): Promise<Outcomes> {
   const directory = copyOf(suite);
+  // All connections share a session: what a run leaves in it would be in the way of the next.
+  await using postgres = suite.postgres ? await startPostgres({ sql: "" }) : undefined;
   const mocha = join(folder, "node_modules/mocha/bin/mocha.js");
   const program = suite.runner === "mocha" ? [mocha, "--reporter", "tap", "--exit", "--timeout", "10000"] : [];
   const args = [...(audited ? ["--import", REGISTER] : []), ...program, join("test", file)];
   const { NODE_OPTIONS: _, ...inherited } = process.env;
   const env = {
     ...inherited,
-    ...environment,
+    ...(postgres === undefined ? {} : postgresEnvironment(postgres)),
     OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT: sink.url,
     OTEL_AUDIT_SPOOL_DIR: spool,
   };
@@ -171,13 +169,6 @@ function makeKeys(directory: string): void {
   writeFileSync(join(directory, "test/keys/ssl.cert"), cert);
 }
 
-function postgresEnvironment(url: string): Record<string, string> {
-  const { hostname, port, username, password, pathname } = new URL(url);
-  return {
-    PGHOST: hostname,
-    PGPORT: port,
-    PGUSER: username || "postgres",
-    PGPASSWORD: password || "postgres",
-    PGDATABASE: pathname.slice(1),
-  };
+function postgresEnvironment({ host, port, user, password, database }: Postgres): Record<string, string> {
+  return { PGHOST: host, PGPORT: String(port), PGUSER: user, PGPASSWORD: password, PGDATABASE: database };
 }
