@@ -177,6 +177,43 @@ test("long lists and long texts of the usual kind are understood", () => {
   expect(short(`SELECT * FROM t WHERE doc = '${"many words (and more) ".repeat(500)}'`)).toBe("READ -t");
 });
 
+test("texts that are made to be slow are not", () => {
+  const hostile: readonly (readonly [sql: string, action: string])[] = [
+    [`INSERT INTO t VALUES ('${"x".repeat(1_000_000)}')`, "EXECUTE"],
+    ["/* ".repeat(40_000), "EXECUTE"],
+    [Array.from({ length: 13_000 }, (_, i) => `$t${i}$,`).join(""), "EXECUTE"],
+    [`SELECT * FROM a ${"JOIN b ON true ".repeat(8000)}`, "EXECUTE"],
+    [`SELECT * FROM t WHERE a IN (${Array.from({ length: 18_000 }, (_, i) => i).join(",")})`, "READ"],
+    ["(".repeat(131_000), "EXECUTE"],
+  ];
+  // Processor time, so that busy neighbours do not count: all of them together take a tenth of this.
+  const before = process.cpuUsage();
+  for (const [sql, action] of hostile) expect(classifySql(sql).action).toBe(action);
+  const { user } = process.cpuUsage(before);
+  expect(user).toBeLessThan(3_000_000);
+  expect(short("SELECT * FROM after_all")).toBe("READ -after_all");
+});
+
+test("a text that the parser traps on does not spoil it", () => {
+  // Near the end of the caller's stack every text does.
+  const exhaust = (): string => {
+    try {
+      return exhaust();
+    } catch {
+      return classifySql(`SELECT ${Math.random()} FROM t`).unclassified ?? "none";
+    }
+  };
+  for (let i = 0; i < 5; i++) expect(["too_deep", "none", "no_parser"]).toContain(exhaust());
+  expect(short("SELECT * FROM t_after")).toBe("READ -t_after");
+});
+
+test.each([
+  ['SELECT * FROM "a\uD800b"', "READ -a%EF%BF%BDb"],
+  ["SELECT U&'\\0441' FROM U&\"d\\0061t\"", "READ -dat"],
+])("odd characters: %s", (sql, is) => {
+  expect(short(sql)).toBe(is);
+});
+
 const WORDS = [
   ..."SELECT FROM WHERE INSERT INTO VALUES UPDATE SET DELETE WITH AS RECURSIVE UNION JOIN ON COPY TO STDIN DO CALL".split(
     " ",

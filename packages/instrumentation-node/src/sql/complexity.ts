@@ -46,7 +46,10 @@ export function nestingBound(text: string): number {
   return deepest;
 }
 
-/** Literals and comments are one token each; then words with numbers, then single characters. */
+/**
+ * Literals and comments are one token each, to the end of the text where they do not end: looking for the end of each of
+ * ten thousand comments would take a second. Then words with numbers, then single characters.
+ */
 const TOKEN =
-  /--[^\n]*|\/\*[\s\S]*?\*\/|[eE]'(?:[^'\\]|\\[\s\S]|'')*'|'[^']*'|"[^"]*"|\$([A-Za-z_]\w*)?\$[\s\S]*?\$\1\$|[\p{L}\p{N}_$]+|[^\s\p{L}\p{N}_$]|\$/gu;
+  /--[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|[eE]'(?:[^'\\]|\\[\s\S]|'')*'|'[^']*'|"[^"]*"|\$([A-Za-z_]\w*)?\$[\s\S]*?(?:\$\1\$|$)|[\p{L}\p{N}_$]+|[^\s\p{L}\p{N}_$]|\$/gu;
 const SET_OPERATION = /^(?:union|intersect|except)$/i;
