@@ -118,6 +118,11 @@ export function quietly<T>(fn: () => T): T {
   }
 }
 
+/** Whether this is the inside of a recorded call, or our own work, by `quietly`. */
+export function isInside(): boolean {
+  return depth > 0;
+}
+
 /** `quietly(() => fn.apply(self, args))` without the closure. */
 export function quietlyApply(fn: AnyFunction, self: unknown, args: ArrayLike<unknown>): unknown {
   depth++;

@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 
 import { ATTR_AUDIT_BYPASS_DETAIL, ATTR_AUDIT_BYPASS_KIND, EVENT_AUDIT_BYPASS } from "@otel-audit/semantic-conventions";
 
-import { begin, count } from "./audit.ts";
+import { begin, count, isInside } from "./audit.ts";
 import type { AuditPolicyDeniedError } from "./errors.ts";
 import { isQuiet } from "./identity.ts";
 import { bound } from "./text.ts";
@@ -61,8 +61,9 @@ export function noticeBypass(kind: BypassKind, detail: string): AuditPolicyDenie
     attributes: { [ATTR_AUDIT_BYPASS_KIND]: kind, [ATTR_AUDIT_BYPASS_DETAIL]: bound(detail, 1024) },
   });
   if (operation === undefined) {
-    // Nobody's actions are ignored: ways around the audit are not.
-    if (isQuiet()) return undefined;
+    // Nobody's actions are ignored: ways around the audit are not. Our own are none: a record about what the spool
+    // does, in the middle of writing another one, would take that one's place.
+    if (isQuiet() || isInside()) return undefined;
     noticed.add(key);
     reportUnattributed?.(kind, detail);
     return undefined;
