@@ -121,7 +121,9 @@ function read(run: Run, results: readonly CaseResult[], app: App, servers: Serve
   const others: string[] = [];
   for (const span of run.actions) {
     const actor = text(span, "audit.actor.id");
-    if (actor === "agent:setup") continue;
+    // The official set-up's loader hook is a thing that the audit notices.
+    const ofSetup = actor === "agent:setup" || text(span, "audit.bypass.kind") === "module_hooks";
+    if (ofSetup) continue;
     const said = neutral(line(span), app, servers);
     const own = /^agent:case-(\d+)$/.exec(actor)?.[1];
     if (own === undefined) others.push(`${actor} ${said}`);
