@@ -411,7 +411,8 @@ function concernsModules({ decision, ruleId, targetName }: Verdict, { targets }:
  * library is made: only a rule that speaks about it stops it.
  */
 function spare(action: ObservedAction, verdict: Verdict): Verdict {
-  if (action.event !== EVENT_AUDIT_BYPASS || verdict.ruleId !== DEFAULT_RULE) return verdict;
+  const isGeneral = verdict.ruleId === DEFAULT_RULE || verdict.ruleId === UNATTRIBUTED_RULE;
+  if (action.event !== EVENT_AUDIT_BYPASS || !isGeneral) return verdict;
   return { ...verdict, decision: "allow", reason: "no rule of the policy speaks about it" };
 }
 

@@ -34,6 +34,11 @@ const WAYS: readonly (readonly [name: string, code: string, noticed: readonly st
     [`agent process_binding process.binding("fs")`],
   ],
   [
+    "the handle of a ChildProcess",
+    `const { ChildProcess } = require("node:child_process"); try { new ChildProcess()._handle.spawn({ file: "/nowhere/x", args: ["x"] }); } catch {}`,
+    ["agent process_binding spawn of the handle of a ChildProcess"],
+  ],
+  [
     "a native add-on",
     `try { process.dlopen({ exports: {} }, "/nowhere/x.node"); } catch (error) { if (error.code !== "ERR_DLOPEN_FAILED") throw error; }`,
     ["agent native_addon /nowhere/x.node"],

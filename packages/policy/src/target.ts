@@ -158,7 +158,7 @@ function decodeName(text: string): string {
 }
 
 function readProcess(id: string): Reading {
-  const path = withoutPrefix(withoutPrefix(id, "process:"), "file://");
+  const path = decodeOnce(withoutPrefix(withoutPrefix(id, "process:"), "file://"));
   return reading("process", "", path.startsWith("/") ? resolvePath(path) : path);
 }
 

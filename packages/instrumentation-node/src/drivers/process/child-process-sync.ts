@@ -71,7 +71,7 @@ function startOf({ file, args, options }: Call): Start {
   return {
     file: shell ? (typeof shell === "string" ? shell : defaultShell) : file,
     argumentCount: shell ? 3 : args.length + 1,
-    cwd: directory(options["cwd"]) ?? process.cwd(),
+    cwd: directory(options["cwd"]),
     get: (name) => variable(env, name),
   };
 }

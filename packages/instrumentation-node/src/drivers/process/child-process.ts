@@ -4,6 +4,7 @@ import * as module from "node:module";
 import { getSystemErrorName } from "node:util";
 
 import type { Operation } from "../../audit.ts";
+import { noticeBypass } from "../../bypass.ts";
 import type { Driver, Installed } from "../../driver.ts";
 import type { AuditPolicyDeniedError } from "../../errors.ts";
 import type { Addition } from "../../following.ts";
@@ -21,8 +22,10 @@ import { wrapExecve } from "./execve.ts";
 export const childProcessDriver: Driver = { name: "child_process", install };
 
 function install(): Installed {
+  const handle: unknown = Object.getPrototypeOf(property(new childProcess.ChildProcess(), "_handle") ?? null);
   const undo = [
     replace(childProcess.ChildProcess.prototype, "spawn", wrapSpawn),
+    ...(isObject(handle) ? [replace(handle, "spawn", wrapHandle)] : []),
     ...(["spawnSync", "execFileSync", "execSync"] as const).map((name) =>
       replace(childProcess, name, (original) => wrapSync(name, original)),
     ),
@@ -38,6 +41,27 @@ function install(): Installed {
   };
 }
 
+/** How many calls of `spawn` are on the stack. */
+let depth = 0;
+
+function spawn(original: AnyFunction, child: unknown, options: unknown): unknown {
+  depth++;
+  try {
+    return Reflect.apply(original, child, [options]);
+  } finally {
+    depth--;
+  }
+}
+
+/** What `spawn` calls in the end. Everybody can reach it, at `child._handle`. */
+function wrapHandle(original: AnyFunction): AnyFunction {
+  return function (this: unknown, ...args: unknown[]): unknown {
+    const denied = depth > 0 ? undefined : noticeBypass("process_binding", "spawn of the handle of a ChildProcess");
+    if (denied !== undefined) throw denied;
+    return Reflect.apply(original, this, args);
+  };
+}
+
 function wrapSpawn(original: AnyFunction): AnyFunction {
   return function (this: unknown, ...args: unknown[]): unknown {
     const [options] = args;
@@ -48,16 +72,16 @@ function wrapSpawn(original: AnyFunction): AnyFunction {
     const { operation, denied, addition } = beginStart({
       file,
       argumentCount: Array.isArray(options["args"]) ? options["args"].length : 0,
-      cwd: textOf(options["cwd"]) ?? process.cwd(),
-      get: (name) => pairs.findLast((pair) => pair.startsWith(`${name}=`))?.slice(name.length + 1),
+      cwd: textOf(options["cwd"]),
+      get: (name) => pairs.find((pair) => pair.startsWith(`${name}=`))?.slice(name.length + 1),
     });
     if (denied !== undefined) {
       refuse(this, handle, denied);
-      return Reflect.apply(original, this, args);
+      return spawn(original, this, options);
     }
     if (operation !== undefined) watch(this, handle, operation);
     try {
-      return Reflect.apply(original, this, [{ ...options, envPairs: extend(pairs, addition) }]);
+      return spawn(original, this, { ...options, envPairs: extend(pairs, addition) });
     } catch (error) {
       operation?.end(error);
       throw error;

@@ -1,3 +1,5 @@
+import { resolve } from "node:path";
+
 import {
   ATTR_AUDIT_PROCESS_FOLLOWED,
   ATTR_PROCESS_ARGS_COUNT,
@@ -19,8 +21,8 @@ export interface Start {
   readonly file: string;
   /** The arguments with the program's own name; their text is never recorded. */
   readonly argumentCount: number;
-  /** Absolute. */
-  readonly cwd: string;
+  /** As it was given: Node takes it as the system does, from its own working directory. */
+  readonly cwd: string | undefined;
   /** A variable of its environment. */
   readonly get: (name: string) => string | undefined;
 }
@@ -30,6 +32,15 @@ export function variable(env: Readonly<Record<string, unknown>>, name: string): 
   const value = env[name];
   if (typeof value === "string") return value;
   return typeof value === "number" || typeof value === "boolean" ? String(value) : undefined;
+}
+
+function workingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch {
+    // It was removed.
+    return "/";
+  }
 }
 
 /** What a driver has to do about a start. */
@@ -42,7 +53,8 @@ export interface Begun {
 
 /** Opens the record of a process. The program is what is judged: a shell's command line is not looked into. */
 export function beginStart(start: Start): Begun {
-  const program = findProgram(start.file, start.cwd, start.get("PATH"));
+  const cwd = resolve(workingDirectory(), start.cwd ?? "");
+  const program = findProgram(start.file, cwd, start.get("PATH"));
   const seen = addition(start.get, undefined);
   const followed = seen.audited && isNode(program);
   const operation = observes()
@@ -52,7 +64,7 @@ export function beginStart(start: Start): Begun {
         targets: [{ type: "process", id: program.id }],
         attributes: {
           [ATTR_PROCESS_EXECUTABLE_PATH]: program.path,
-          [ATTR_PROCESS_WORKING_DIRECTORY]: start.cwd,
+          [ATTR_PROCESS_WORKING_DIRECTORY]: cwd,
           [ATTR_PROCESS_ARGS_COUNT]: start.argumentCount,
           [ATTR_AUDIT_PROCESS_FOLLOWED]: followed,
         },

@@ -13,7 +13,7 @@ export function wrapExecve(original: AnyFunction): AnyFunction {
     const { operation, denied, addition } = beginStart({
       file,
       argumentCount: Array.isArray(args) ? args.length : 0,
-      cwd: process.cwd(),
+      cwd: undefined,
       get: (name) => variable(env, name),
     });
     if (denied !== undefined) throw denied;
