@@ -15,6 +15,7 @@ import type { ObservedAction, Target } from "../../audit.ts";
 import { Memo } from "../../memo.ts";
 import { ownWork } from "../../own-work.ts";
 import { follow, followBytes, lookTime } from "../../links.ts";
+import { urlPath } from "./stable.ts";
 
 /** What a call does to the one file it names. */
 export interface Meaning {
@@ -122,11 +123,11 @@ const relatives = new Map<string, FileName>();
 let directory = "";
 
 /**
- * The file that a path argument names, a string or bytes. Undefined for what names none (a file descriptor, a
+ * The file that a path argument names: a string, bytes or a URL. Undefined for what names none (a file descriptor, a
  * FileHandle, an invalid argument): the original says what is wrong with it.
  */
 export function fileName(argument: unknown): FileName | undefined {
-  if (typeof argument !== "string") return types.isUint8Array(argument) ? bytesName(argument) : undefined;
+  if (typeof argument !== "string") return otherName(argument);
   if (argument === "") return undefined;
   let cache = absolutes;
   let base = "";
@@ -151,6 +152,11 @@ export function fileName(argument: unknown): FileName | undefined {
 }
 
 const SLASH = 47;
+
+function otherName(argument: unknown): FileName | undefined {
+  if (typeof argument !== "object" || argument === null) return undefined;
+  return types.isUint8Array(argument) ? bytesName(argument) : fileName(urlPath(argument));
+}
 
 function bytesName(argument: Uint8Array): FileName | undefined {
   const bytes = Buffer.from(argument.buffer, argument.byteOffset, argument.byteLength);

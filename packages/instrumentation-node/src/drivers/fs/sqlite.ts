@@ -7,7 +7,7 @@ import { begin, observes, type Operation } from "../../audit.ts";
 import { replace } from "../../patch.ts";
 import { type AnyFunction, isFunction, isObject, property } from "../../unknown.ts";
 import { type FileName, fileName, type Meaning } from "./paths.ts";
-import { stableOptions, stablePath, stableUrl } from "./stable.ts";
+import { stableOptions, stablePath } from "./stable.ts";
 import type { Row } from "./table.ts";
 import { WRAPS } from "./wrap.ts";
 
@@ -82,8 +82,7 @@ function construct(target: AnyFunction, args: unknown[], newTarget: Function): o
 function open(args: unknown[]): Operation | undefined {
   try {
     const [path] = args;
-    if (types.isUint8Array(path)) args[0] = stablePath(path);
-    else if (typeof path === "object" && path !== null) args[0] = stableUrl(path);
+    args[0] = stablePath(path);
     args[1] = stableOptions(args[1]);
     const action = databaseFile(args[0])?.action(property(args[1], "readOnly") === true ? READ : WRITE);
     return action && begin(action);

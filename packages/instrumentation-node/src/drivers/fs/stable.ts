@@ -7,24 +7,27 @@ import { isFileHandle } from "./handles.ts";
 // What is judged must be what is done. An argument that can say something else the second time it is asked (getters,
 // proxies, bytes that are written over) is asked once, and the original gets the answers.
 
-/** A path argument: what names a file becomes a string or bytes of our own; all else is left to the original. */
+/** A path argument: bytes are copied, an object that may be a URL answers once. */
 export function stablePath(argument: unknown): unknown {
   if (typeof argument !== "object" || argument === null) return argument;
   // The constructor reads the bytes themselves, whatever the object says its length is.
   if (types.isUint8Array(argument)) return sameKind(new Uint8Array(argument), argument);
-  if (isFileHandle(argument)) return argument;
-  const seen = stableUrl(argument);
-  try {
-    if (isUrl(seen)) return fileURLToPath(seen);
-  } catch {
-    // The original says the same about it.
-  }
-  return seen;
+  return isSteady(argument) || isFileHandle(argument) ? argument : askOnce(argument);
 }
 
-/** An object that may be a URL. */
-export function stableUrl(argument: object): object {
-  return isPlainUrl(argument) ? argument : askOnce(argument);
+/** A path that stays what it is, when the call has to wait: the application may change its URL. */
+export function fixedPath(argument: unknown): unknown {
+  if (typeof argument !== "object" || argument === null || types.isUint8Array(argument)) return argument;
+  return urlPath(argument) ?? argument;
+}
+
+/** The path of a URL; undefined for what is none, or none of a file: the original says what is wrong with it. */
+export function urlPath(argument: object): string | undefined {
+  try {
+    return isUrl(argument) ? fileURLToPath(argument) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** What takes the place of the functions in options. */
@@ -74,13 +77,14 @@ function sameKind(bytes: Uint8Array, argument: Uint8Array): Uint8Array {
   return Buffer.isBuffer(argument) ? Buffer.from(bytes.buffer) : bytes;
 }
 
-/** Node's own URL, with nothing added: its answers do not change while it is looked at. */
-function isPlainUrl(value: object): boolean {
-  return (
-    !types.isProxy(value) &&
-    Object.getPrototypeOf(value) === URL.prototype &&
-    Reflect.ownKeys(value).every((key) => typeof key === "symbol")
-  );
+/** Says the same each time it is asked: Node's own URL, or what is no URL at all. */
+function isSteady(value: object): boolean {
+  for (let each: unknown = value; typeof each === "object" && each !== null; each = Object.getPrototypeOf(each)) {
+    if (types.isProxy(each)) return false;
+    if (each === URL.prototype) return true;
+    if (Object.hasOwn(each, "href")) return false;
+  }
+  return true;
 }
 
 /** As Node tells a URL, which may be of another implementation than its own. */

@@ -230,9 +230,8 @@ function split(pattern: string): { base: string; deep: boolean } {
 
 /** @param itself of a link the link, not what is behind it */
 function isDirectory(path: unknown, itself: boolean): boolean {
-  if (typeof path !== "string" && !(path instanceof Uint8Array)) return false;
   try {
-    const name = typeof path === "string" ? path : Buffer.from(path);
+    const name = path instanceof Uint8Array ? Buffer.from(path) : (fileName(path)?.raw ?? "");
     const look = itself ? lstatSync : statSync;
     return ownWork(() => look(name, { throwIfNoEntry: false })?.isDirectory() === true);
   } catch {

@@ -7,7 +7,7 @@ import { isModuleRead } from "../../module-hook.ts";
 import { type AnyFunction, isFunction, property } from "../../unknown.ts";
 import { isEsmLoaderRead } from "./esm-loader.ts";
 import { forgetLinks } from "../../links.ts";
-import { stableList, stableOptions, stablePath } from "./stable.ts";
+import { fixedPath, stableList, stableOptions, stablePath } from "./stable.ts";
 import type { Row, Style } from "./table.ts";
 
 type Wrap = (row: Row, original: AnyFunction) => AnyFunction;
@@ -64,7 +64,16 @@ function wrapCallback(row: Row, original: AnyFunction): AnyFunction {
         return undefined;
       }
       if (operation !== undefined || row.deep === true) args[at] = ending(row, operation, callback);
-      if (operation?.decided === undefined) return runSync(row, operation, original, this, args);
+      if (operation?.decided === undefined) {
+        try {
+          return inside(row, original, this, args);
+        } catch {
+          // Arguments that `fs` does not take; its error may name the callback, which has to be the application's then.
+          args[at] = callback;
+          return runSync(row, operation, original, this, args);
+        }
+      }
+      fix(row, args);
       void holdCallback(row, operation, () => inside(row, original, this, args), callback);
       return undefined;
     },
@@ -103,7 +112,10 @@ function wrapPromise(row: Row, original: AnyFunction): AnyFunction {
       const operation = open(row, args, this, true);
       if (operation === undefined) return inside(row, original, this, args);
       if (operation.denied !== undefined) return Promise.reject(operation.denied);
-      if (operation.decided !== undefined) return hold(row, operation, () => inside(row, original, this, args));
+      if (operation.decided !== undefined) {
+        fix(row, args);
+        return hold(row, operation, () => inside(row, original, this, args));
+      }
       return settled(row, operation, runSync(row, operation, original, this, args));
     },
   }.call;
@@ -176,6 +188,12 @@ function makeStable(row: Row, args: unknown[]): void {
   if (at !== undefined && typeof args[at] === "object") {
     args[at] = stableOptions(args[at], row.deep === true ? free : undefined);
   }
+}
+
+/** What waits is done as it was when it was judged. */
+function fix(row: Row, args: unknown[]): void {
+  const paths = row.paths ?? 1;
+  for (let i = 0; i < paths; i++) args[i] = fixedPath(args[i]);
 }
 
 function runSync(
