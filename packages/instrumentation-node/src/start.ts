@@ -8,13 +8,25 @@ import { shareIdentity } from "./identity.ts";
 import { announce, AuditRuntime, say } from "./runtime.ts";
 import { isFunction } from "./unknown.ts";
 
+/** What other copies of this package in the process may ask of the running audit: nothing that its own API does not give. */
+type Running = Pick<AuditRuntime, "flush" | "setApprover" | "shutdown" | "stop">;
+
 /** Set on globalThis by the copy of this package that patched: a second copy must not patch again. */
 const RUNNING = Symbol.for("otel-audit.running.1");
-const processWide: typeof globalThis & { [RUNNING]?: AuditRuntime } = globalThis;
+const processWide: typeof globalThis & { [RUNNING]?: Running } = globalThis;
 
 /** The audit of this thread, if it runs. */
-export function running(): AuditRuntime | undefined {
+export function running(): Running | undefined {
   return processWide[RUNNING];
+}
+
+function share(runtime: AuditRuntime): Running {
+  return Object.freeze({
+    flush: runtime.flush.bind(runtime),
+    setApprover: runtime.setApprover.bind(runtime),
+    shutdown: runtime.shutdown.bind(runtime),
+    stop: runtime.stop.bind(runtime),
+  });
 }
 
 /** Of an application that is ready before its audit is. */
@@ -41,22 +53,20 @@ export async function prepare(): Promise<void> {
 }
 
 /**
- * Starts the audit of this thread; a second call returns what runs. Undefined with OTEL_AUDIT_DISABLED.
+ * Starts the audit of this thread, unless it runs. Does nothing with OTEL_AUDIT_DISABLED.
  * @throws InstrumentationError INVALID_CONFIG or SPOOL
  */
-export function start(config: AuditConfig = configFromEnvironment()): AuditRuntime | undefined {
-  const existing = running();
-  if (existing !== undefined) return existing;
+export function start(config: AuditConfig = configFromEnvironment()): void {
+  if (running() !== undefined) return;
   if (config.disabled) {
     if (isMainThread) say("disabled by OTEL_AUDIT_DISABLED; nothing is recorded");
-    return undefined;
+    return;
   }
   const runtime = new AuditRuntime(config, drivers);
-  Object.defineProperty(processWide, RUNNING, { value: runtime, configurable: true });
+  Object.defineProperty(processWide, RUNNING, { value: share(runtime), configurable: true });
   shareIdentity();
   if (early !== undefined) runtime.setApprover(early);
   announce(runtime);
-  return runtime;
 }
 
 /** Stops the audit of this thread, with a record. */
