@@ -118,6 +118,12 @@ export function send(session: Session, connection: unknown, text: unknown): Sent
   return sent;
 }
 
+/** Nobody's last text that tells nothing: mostly it is the same again. */
+let lastSilent: unknown;
+
 function isTelling(text: unknown): boolean {
-  return typeof text === "string" && text.length <= MAX_TELLING_LENGTH && TELLING.test(text);
+  if (text === lastSilent || typeof text !== "string" || text.length > MAX_TELLING_LENGTH) return false;
+  if (TELLING.test(text)) return true;
+  lastSilent = text;
+  return false;
 }
