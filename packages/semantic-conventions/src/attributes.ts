@@ -586,7 +586,7 @@ export const AUDIT_DB_UNCLASSIFIED_VALUE_TOO_LONG = "too_long" as const;
 /** A value of `audit.db.unclassified`: Nested deeper than what is parsed. */
 export const AUDIT_DB_UNCLASSIFIED_VALUE_TOO_DEEP = "too_deep" as const;
 
-/** A value of `audit.db.unclassified`: The parser was not loaded yet, or failed. */
+/** A value of `audit.db.unclassified`: The parser could not be loaded. */
 export const AUDIT_DB_UNCLASSIFIED_VALUE_NO_PARSER = "no_parser" as const;
 
 /** Values of `audit.db.unclassified`. */

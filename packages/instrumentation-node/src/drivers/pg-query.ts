@@ -71,7 +71,8 @@ const OWN: Readonly<Record<string, (original: AnyFunction) => AnyFunction>> = {
 export function follow(query: Record<PropertyKey, unknown>, sent: Statement): void {
   const isKnown = Mark.of(query) !== undefined;
   Mark.set(query, sent);
-  if (isKnown) return;
+  // Of a frozen one what it sends is still judged, by the connection.
+  if (isKnown || !Object.isExtensible(query)) return;
   for (const [name, wrap] of Object.entries(OWN)) replace(query, name, wrap);
 }
 
