@@ -170,6 +170,24 @@ const SINGLES: readonly CoverageCase[] = [
   single("FileHandle", "promise", `withFile("n", "w", (file) => file.chmod(0o600))`, "file.write WRITE /n"),
   single("fs.watch", "sync", `shut(fs.watch("a"))`, "file.read READ /a"),
   single("fs.watchFile", "sync", `fs.watchFile("a", noop) && fs.unwatchFile("a")`, "file.read READ /a"),
+  single("node:sqlite DatabaseSync", "sync", `new (sqlite().DatabaseSync)("n").close()`, "file.write WRITE /n", {
+    since: 22,
+  }),
+  single(
+    "node:sqlite DatabaseSync",
+    "sync",
+    `new (sqlite().DatabaseSync)("a", { readOnly: true }).close()`,
+    "file.read READ /a",
+    {
+      since: 22,
+      note: "read only",
+    },
+  ),
+  single("node:sqlite DatabaseSync", "sync", `new (sqlite().DatabaseSync)(":memory:").close()`, undefined, {
+    since: 22,
+    note: "in memory",
+    notDenied: true,
+  }),
   single("process.loadEnvFile", "sync", `process.loadEnvFile("b")`, "file.read READ /b"),
   single("process.report.writeReport", "sync", `process.report.writeReport("report")`, "file.write WRITE /report"),
 ];
@@ -194,6 +212,7 @@ export const fsLibrary: CoverageLibrary = {
   setup: `
 const [uid, gid] = [process.getuid(), process.getgid()];
 const noop = () => {};
+const sqlite = () => process.getBuiltinModule("node:sqlite");
 const dir = () => "file://" + process.cwd() + "/";
 const shut = (opened, use = noop) => {
   use(opened);
@@ -208,6 +227,10 @@ const withFile = async (path, flags, use) => {
   fs.symlinkSync("a", "link");`,
   cases: [...FAMILIES.flatMap(casesOf), ...SINGLES, ...BY_HANDLE],
   notSeen: [
+    {
+      api: "statements, `ATTACH` and extensions of `node:sqlite`",
+      why: "only the opening of the database is recorded",
+    },
     {
       api: "`require()` and `import()` of a file",
       why: "module loading is only counted, but for secrets and what a rule denies or reviews by its resource",

@@ -15,7 +15,7 @@ import type { ObservedAction, Target } from "../../audit.ts";
 import { Memo } from "../../memo.ts";
 import { ownWork } from "../../own-work.ts";
 import { follow, followBytes, lookTime } from "../../links.ts";
-import { urlPath } from "./stable.ts";
+import { urlPath } from "./urls.ts";
 
 /** What a call does to the one file it names. */
 export interface Meaning {

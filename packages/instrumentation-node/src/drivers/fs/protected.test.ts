@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { type App, makeApp, type Run, text } from "../../testing/run-app.ts";
+import { type App, makeApp, NODE_MAJOR, type Run, text } from "../../testing/run-app.ts";
 import { property } from "../../unknown.ts";
 
 // A protected folder, reached in every other way than by its name: the deny holds, and nothing is touched.
@@ -23,7 +23,7 @@ rules:
 `;
 
 /** Each with the rule that has to stop it; undefined: it may run. */
-const WAYS: readonly (readonly [source: string, rule: string | undefined])[] = [
+const ALL: readonly (readonly [source: string, rule: string | undefined])[] = [
   [`fs.readFileSync("a/vault/key")`, "no-vault"],
   [`fs.readFileSync("a/open")`, undefined],
   // Symbolic links, made before and just now.
@@ -79,6 +79,10 @@ const WAYS: readonly (readonly [source: string, rule: string | undefined])[] = [
   // Other doors.
   [`process.loadEnvFile("link/key")`, "no-vault"],
   [`fs.openAsBlob("link/key")`, "no-vault"],
+  [`new sqlite.DatabaseSync("link/db")`, "no-vault"],
+  [`new sqlite.DatabaseSync("file:a/vault/d%62?mode=rwc")`, "no-vault"],
+  [`new (new sqlite.DatabaseSync(":memory:").constructor)("link/db")`, "no-vault"],
+  [`new (class extends sqlite.DatabaseSync {})(new URL("link/db?mode=ro", base))`, "no-vault"],
   [`v8.writeHeapSnapshot("a/vault/heap")`, "no-vault"],
   [`process.report.writeReport("a/vault/report")`, "no-vault"],
   [`fs.watch("a/vault")`, "no-vault"],
@@ -88,6 +92,9 @@ const WAYS: readonly (readonly [source: string, rule: string | undefined])[] = [
   [`import(new URL("./secret.json", base), { with: { type: "json" } })`, "no-config"],
   [`require("./open.json")`, undefined],
 ];
+
+/** Before Node 22 there is neither. */
+const WAYS = ALL.filter(([source]) => NODE_MAJOR >= 22 || !/sqlite|glob/.test(source));
 
 const APP = `
 import fs from "node:fs";
@@ -101,6 +108,7 @@ import { pathToFileURL } from "node:url";
 import { withAgent } from "$INDEX";
 const work = "$WORK";
 const base = pathToFileURL(work + "/");
+const sqlite = process.getBuiltinModule?.("node:sqlite");
 const require = createRequire(work + "/x.js");
 const sh = (command) => execSync(command);
 let turn = 0;

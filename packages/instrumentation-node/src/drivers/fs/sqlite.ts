@@ -82,8 +82,8 @@ function construct(target: AnyFunction, args: unknown[], newTarget: Function): o
 function open(args: unknown[]): Operation | undefined {
   try {
     const [path] = args;
-    args[0] = stablePath(path);
-    args[1] = stableOptions(args[1]);
+    if (args.length > 0) args[0] = stablePath(path);
+    if (args.length > 1) args[1] = stableOptions(args[1]);
     const action = databaseFile(args[0])?.action(property(args[1], "readOnly") === true ? READ : WRITE);
     return action && begin(action);
   } catch {

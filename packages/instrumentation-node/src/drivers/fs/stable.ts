@@ -1,8 +1,8 @@
 import { types } from "node:util";
-import { fileURLToPath } from "node:url";
 
 import { type AnyFunction, isFunction } from "../../unknown.ts";
 import { isFileHandle } from "./handles.ts";
+import { urlPath } from "./urls.ts";
 
 // What is judged must be what is done. An argument that can say something else the second time it is asked (getters,
 // proxies, bytes that are written over) is asked once, and the original gets the answers.
@@ -19,15 +19,6 @@ export function stablePath(argument: unknown): unknown {
 export function fixedPath(argument: unknown): unknown {
   if (typeof argument !== "object" || argument === null || types.isUint8Array(argument)) return argument;
   return urlPath(argument) ?? argument;
-}
-
-/** The path of a URL; undefined for what is none, or none of a file: the original says what is wrong with it. */
-export function urlPath(argument: object): string | undefined {
-  try {
-    return isUrl(argument) ? fileURLToPath(argument) : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** What takes the place of the functions in options. */
@@ -85,15 +76,6 @@ function isSteady(value: object): boolean {
     if (Object.hasOwn(each, "href")) return false;
   }
   return true;
-}
-
-/** As Node tells a URL, which may be of another implementation than its own. */
-function isUrl(value: object): value is URL {
-  return (
-    Boolean(Reflect.get(value, "href") && Reflect.get(value, "protocol")) &&
-    Reflect.get(value, "auth") === undefined &&
-    Reflect.get(value, "path") === undefined
-  );
 }
 
 /** The object, each of its properties read at most once. What a read throws is thrown at every reader. */

@@ -192,7 +192,7 @@ function makeStable(row: Row, args: unknown[]): void {
 
 /** What waits is done as it was when it was judged. */
 function fix(row: Row, args: unknown[]): void {
-  const paths = row.paths ?? 1;
+  const paths = Math.min(row.paths ?? 1, args.length);
   for (let i = 0; i < paths; i++) args[i] = fixedPath(args[i]);
 }
 
