@@ -8,6 +8,7 @@ import { noticeBypass } from "../../bypass.ts";
 import type { Driver, Installed } from "../../driver.ts";
 import type { AuditPolicyDeniedError } from "../../errors.ts";
 import type { Addition } from "../../following.ts";
+import { earlierCopies } from "../../loader-copies.ts";
 import { replace } from "../../patch.ts";
 import { type AnyFunction, isFunction, isObject, property } from "../../unknown.ts";
 import { wrapSync } from "./child-process-sync.ts";
@@ -26,8 +27,10 @@ function install(): Installed {
   const undo = [
     replace(childProcess.ChildProcess.prototype, "spawn", wrapSpawn),
     ...(isObject(handle) ? [replace(handle, "spawn", wrapHandle)] : []),
-    ...(["spawnSync", "execFileSync", "execSync"] as const).map((name) =>
-      replace(childProcess, name, (original) => wrapSync(name, original)),
+    ...[childProcess, ...earlierCopies("child_process")].flatMap((holder) =>
+      (["spawnSync", "execFileSync", "execSync"] as const).map((name) =>
+        replace(holder, name, (original) => wrapSync(name, original)),
+      ),
     ),
     replace(process, "execve", wrapExecve),
   ];

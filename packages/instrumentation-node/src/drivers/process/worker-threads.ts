@@ -7,6 +7,7 @@ import { noticeBypass } from "../../bypass.ts";
 import type { Driver, Installed } from "../../driver.ts";
 import { startingThread } from "../../environment.ts";
 import { namesRegister, REGISTER, REGISTER_SYNC, threadEnvironment } from "../../following.ts";
+import { earlierCopies } from "../../loader-copies.ts";
 import { replace } from "../../patch.ts";
 import { type AnyFunction, isFunction, isObject, property } from "../../unknown.ts";
 
@@ -18,7 +19,7 @@ export const workerThreadsDriver: Driver = { name: "worker_threads", install };
 
 function install(): Installed {
   const undo = [
-    replace(workerThreads, "Worker", wrapWorker),
+    ...[workerThreads, ...earlierCopies("worker_threads")].map((holder) => replace(holder, "Worker", wrapWorker)),
     // `worker.constructor === Worker` holds as before.
     replace(workerThreads.Worker.prototype, "constructor", (original) => {
       const wrapped: unknown = workerThreads.Worker;
