@@ -35,7 +35,12 @@ const WAYS: readonly (readonly [name: string, code: string, noticed: readonly st
   ],
   [
     "the handle of a ChildProcess",
-    `const { ChildProcess } = require("node:child_process"); try { new ChildProcess()._handle.spawn({ file: "/nowhere/x", args: ["x"] }); } catch {}`,
+    `const { ChildProcess } = require("node:child_process");
+     const child = new ChildProcess().on("error", () => {});
+     let form;
+     child._handle.spawn = (...args) => { form = args; return -2; };
+     child.spawn({ file: "/nowhere/x", args: ["x"], stdio: "ignore" });
+     new ChildProcess()._handle.spawn(...form);`,
     ["agent process_binding spawn of the handle of a ChildProcess"],
   ],
   [
