@@ -302,3 +302,61 @@ test("a denied connection is not opened, and the error comes as that of one that
   expect(denied).toHaveLength(Object.keys(DENIED).length);
   for (const line of denied) expect(line).toContain("failure policy_denied");
 });
+
+const REVIEW = `
+policy: p
+mode: enforce
+default: allow
+rules:
+  - { id: ask, review: { event: connection.open } }
+`;
+
+test.each([
+  ["allow", ["net connect", "write data", "http2 connect", "unix connect", "destroyed"]],
+  ["deny", ["net EAUDITDENIED", "write EAUDITDENIED", "http2 EAUDITDENIED", "unix EAUDITDENIED", "destroyed"]],
+])(
+  "a connection waits for an approver who says %s, and nothing reaches the other side before",
+  async (answer, told) => {
+    await using app = await makeApp({
+      "app.mjs": `
+      import http2 from "node:http2";
+      import net from "node:net";
+      import { once } from "node:events";
+      import { setApprover } from "$INDEX";
+      let waiting = 0;
+      let early = 0;
+      setApprover(async () => {
+        waiting++;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        waiting--;
+        return { decision: "${answer}", by: "user:1" };
+      });
+      const watch = (server) => server.on("connection", () => { early += waiting; });
+      const tcp = watch(net.createServer((socket) => socket.on("error", () => {}).pipe(socket))).listen(0);
+      const h2 = watch(http2.createServer()).listen(0);
+      const unix = watch(net.createServer((socket) => socket.pipe(socket))).listen("$WORK/x.sock");
+      await Promise.all([once(tcp, "listening"), once(h2, "listening")]);
+      const out = [];
+      const until = (name, opened, event = "connect") => new Promise((resolve) => {
+        opened.on(event, () => { out.push(name + " " + event); opened.destroy(); resolve(); });
+        opened.on("error", (error) => { out.push(name + " " + error.code); resolve(); });
+      });
+      const { port } = tcp.address();
+      await until("net", net.connect(port, "127.0.0.1"));
+      const written = net.connect(port);
+      written.write("hello");
+      await until("write", written, "data");
+      await until("http2", http2.connect("http://127.0.0.1:" + h2.address().port));
+      await until("unix", net.connect("$WORK/x.sock"));
+      const destroyed = net.connect(port, "127.0.0.1").destroy();
+      await once(destroyed, "close");
+      out.push("destroyed");
+      process.stdout.write(JSON.stringify({ out, early }));
+      for (const server of [tcp, h2, unix]) server.close();
+    `,
+      "policy.yaml": REVIEW,
+    });
+    const run = await app.run({ env: { OTEL_AUDIT_POLICY: join(app.dir, "policy.yaml") } });
+    expect(JSON.parse(run.stdout || run.stderr)).toEqual({ out: told, early: 0 });
+  },
+);
