@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
-import { join } from "node:path";
+import { join, relative, sep } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -14,7 +14,7 @@ import { makeApp, summary, text } from "../testing/run-app.ts";
 import { SpoolContents } from "./contents.ts";
 import { shipSpool } from "./ship.ts";
 import { Leftover } from "./leftover.ts";
-import { readOwner, thisOwner } from "./owner.ts";
+import { createFolder, readOwner, thisOwner } from "./owner.ts";
 import { type InSpool, Spool } from "./spool.ts";
 
 const WRITER = `import fs from "node:fs"; import { withAgent } from "$INDEX";
@@ -138,6 +138,23 @@ test("what was claimed by a process that dies too goes to the one after it", asy
   const run = await app.run({ main: "writer.mjs", env: { WHO: "third" } });
   expect(run.actions.map((span) => text(span, "audit.actor.id")).toSorted()).toEqual(["first", "second", "third"]);
   expect(folders(app.spoolDir)).toEqual([]);
+});
+
+test("what processes that keep dying take over lies side by side, and what is empty goes", () => {
+  const dir = join(tempDir("spool"), "s");
+  makeSpool(0, dir).close();
+  const dead = { ...thisOwner({}, { name: "test", version: "0" }), pid: 2 ** 22 + 1 };
+  let folder = dir;
+  for (let i = 0; i < 30; i++) {
+    folder = createFolder(folder, dead);
+    if (i % 2 === 0) writeFileSync(join(folder, "00000001.frames"), "");
+  }
+  const spool = makeSpool(0, dir);
+  expect(spool.claimLeftovers()).toBe(15);
+  const [own = ""] = folders(dir);
+  const depths = spool.closedFiles().map(({ path }) => relative(join(dir, own), path).split(sep).length);
+  expect(depths).toEqual(Array.from({ length: 15 }, () => 2));
+  expect(readdirSync(join(dir, own), { withFileTypes: true }).filter((entry) => entry.isDirectory())).toHaveLength(15);
 });
 
 test.each([

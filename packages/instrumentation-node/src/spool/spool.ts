@@ -404,13 +404,21 @@ export class Spool implements Sink {
     return { ...rest, own: { mapped: undefined }, read: () => readIfThere(path) };
   }
 
+  /**
+   * Takes over what lies in a dead process's folder, and what that one had taken over. Those folders come to lie beside it:
+   * one in the other, processes that keep dying would make a path longer than any system takes.
+   */
   #collect(folder: string): void {
     const owner = readOwner(folder);
     for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
-      if (entry.isDirectory()) this.#collect(join(folder, entry.name));
+      if (!entry.isDirectory()) continue;
+      const beside = join(this.#folder, entry.name);
+      fs.renameSync(join(folder, entry.name), beside);
+      this.#collect(beside);
     }
     if (owner === undefined) return;
     const leftover = new Leftover(folder, owner);
+    if (leftover.paths.length === 0) fs.rmSync(folder, { recursive: true, force: true });
     for (const path of leftover.paths) {
       const bytes = fs.statSync(path).size;
       this.#closed.push({ path, owner, records: undefined, bytes, own: undefined, read: () => leftover.read(path) });
