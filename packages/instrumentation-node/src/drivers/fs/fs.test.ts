@@ -105,6 +105,12 @@ const ALL_SINGLES: readonly (readonly [source: string, record: string | undefine
   [`ended(fs.createReadStream("none").resume())`, "file.read READ failure ENOENT $/none"],
   [`ended(fs.createWriteStream("s.txt").end("x"))`, "file.write WRITE success $/s.txt"],
   [`ended(new fs.ReadStream("a.txt").resume())`, "file.read READ success $/a.txt"],
+  // The loader as a reader of anything.
+  [
+    `Object.assign(new Module("x"), { _compile() {} }).load(process.cwd() + "/a.txt")`,
+    "file.read READ success $/a.txt",
+  ],
+  [`Object.assign(new Module("x"), { _compile() {} }).load(process.cwd() + "/a.js")`, undefined],
   [`fs.openAsBlob("a.txt")`, "file.read READ success $/a.txt"],
   [
     `handle(async (file) => (await file.stat(), await file.readFile(), fsp.readFile(file)))`,
@@ -128,6 +134,7 @@ import fs from "node:fs";
 import fsp from "node:fs/promises";
 import util from "node:util";
 import { once } from "node:events";
+import { Module } from "node:module";
 import { pathToFileURL } from "node:url";
 import { withAgent } from "$INDEX";
 
@@ -138,7 +145,7 @@ const made = (name) => { const path = unique(name); fs.writeFileSync(path, "x");
 const tree = (name) => { const path = unique(name); fs.mkdirSync(path + "/deep", { recursive: true }); fs.writeFileSync(path + "/deep/f", ""); return path; };
 const ended = (stream) => once(stream, "close").catch(() => {});
 const handle = async (fn) => { const file = await fsp.open("a.txt"); await fn(file); await file.close(); };
-withAgent({ id: "agent:setup" }, () => { fs.writeFileSync("a.txt", "hello"); fs.mkdirSync("dir"); });
+withAgent({ id: "agent:setup" }, () => { fs.writeFileSync("a.txt", "hello"); fs.writeFileSync("a.js", ""); fs.mkdirSync("dir"); });
 
 const styles = {
   promise: (name, args) => fsp[name](...args),

@@ -91,6 +91,7 @@ const ALL: readonly (readonly [source: string, rule: string | undefined])[] = [
   [`require("./alias.json")`, "no-config"],
   [`import(new URL("./secret.json", base), { with: { type: "json" } })`, "no-config"],
   [`require("./open.json")`, undefined],
+  [`new Module("x").load("$WORK/a/vault/key")`, "no-vault"],
 ];
 
 /** Before Node 22 there is neither. */
@@ -101,7 +102,7 @@ import fs from "node:fs";
 import fsp from "node:fs/promises";
 import vm from "node:vm";
 import v8 from "node:v8";
-import { createRequire } from "node:module";
+import { createRequire, Module } from "node:module";
 import { execSync } from "node:child_process";
 import { once } from "node:events";
 import { pathToFileURL } from "node:url";

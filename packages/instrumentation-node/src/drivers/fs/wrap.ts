@@ -6,7 +6,8 @@ import { bindIdentity, quietlyAsync } from "../../identity.ts";
 import { isModuleRead } from "../../module-hook.ts";
 import { type AnyFunction, isFunction, property } from "../../unknown.ts";
 import { isEsmLoaderRead } from "./esm-loader.ts";
-import { forgetLinks } from "../../links.ts";
+import { forgetLinks, realPath } from "../../links.ts";
+import { fileName } from "./paths.ts";
 import { fixedPath, stableList, stableOptions, stablePath } from "./stable.ts";
 import type { Row, Style } from "./table.ts";
 
@@ -167,7 +168,7 @@ function wrapIterable(row: Row, original: AnyFunction): AnyFunction {
 /** Describes and judges a call, and makes its arguments stable; undefined when it is not recorded. */
 function open(row: Row, args: unknown[], self: unknown, canWait: boolean): Operation | undefined {
   try {
-    const loading = row.loader === true && (isModuleRead(args[0]) || isEsmLoaderRead(args[0]));
+    const loading = row.loader === true && (isModuleRead(args[0]) || isEsmLoaderRead(args[0])) && isCode(args[0]);
     makeStable(row, args);
     const action = row.describe(args, self);
     if (action === undefined) return undefined;
@@ -176,6 +177,17 @@ function open(row: Row, args: unknown[], self: unknown, canWait: boolean): Opera
     // Arguments that cannot even be looked at (a throwing getter): the original gets the same answers and throws, too.
     return undefined;
   }
+}
+
+const CODE = /\.(?:[cm]?[jt]sx?|json|node|wasm)$/;
+
+/**
+ * Whether a module may be in this file. An application can have the loader read any file and look at what it read: what
+ * has no name of code is recorded like all that is read, but for the program itself and the programs of packages.
+ */
+function isCode(argument: unknown): boolean {
+  const path = fileName(argument)?.path ?? "";
+  return CODE.test(path) || path.includes("/node_modules/") || path === realPath(process.argv[1] ?? "");
 }
 
 function makeStable(row: Row, args: unknown[]): void {
