@@ -31,11 +31,11 @@ export interface Sink {
    * Writes what is about to happen, under `nextSequence`: the first `length` bytes. Fills in `entry`.
    * @param headLength so many of them the outcome repeats
    */
-  begin(entry: InSpool, bytes: Uint8Array, length: number, headLength: number, durable: boolean): void;
+  begin(entry: InSpool, bytes: Buffer, length: number, headLength: number, durable: boolean): void;
   /** Writes how it ended: the head of its intent, and as its tail the first `length` bytes. There is room for it. */
-  end(entry: InSpool, bytes: Uint8Array, length: number, durable: boolean): void;
+  end(entry: InSpool, bytes: Buffer, length: number, durable: boolean): void;
   /** Writes a record that is whole, under `nextSequence`: the first `length` bytes. */
-  write(bytes: Uint8Array, length: number, durable: boolean): void;
+  write(bytes: Buffer, length: number, durable: boolean): void;
   /** Resolves when records went out, or after `timeoutMs`. */
   room(timeoutMs: number): Promise<void>;
 }

@@ -1,5 +1,3 @@
-import { randomFillSync } from "node:crypto";
-
 const CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /** All pairs of Crockford digits, by their 10 bits. */
 const PAIRS: readonly string[] = Array.from(
@@ -36,7 +34,7 @@ export function newRecordId(micros: number): string {
   const now = Math.floor(micros / 1000);
   if (now !== millisecond) {
     millisecond = now;
-    randomFillSync(seed);
+    randomInto(seed, 0, 8);
     prefix = digits(now, 5) + digits(seed.readUInt32BE(0) + (seed[4]! & 0x3f) * 2 ** 32, 4).slice(0, 8);
     counter = seed.readUInt16BE(5) * 256 + seed[7]!;
     stem = prefix + digits(Math.floor(counter / 1024), 3);

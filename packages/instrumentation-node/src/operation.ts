@@ -19,6 +19,7 @@ export class BegunOperation implements Operation, InSpool {
   sequence = 0;
   epoch = 0;
   headLength = 0;
+  length = 0;
   head: Uint8Array | undefined = undefined;
   at = 0;
   newer: InSpool | undefined = undefined;

@@ -241,3 +241,15 @@ test("what is remembered of an action is that of the action", () => {
   // A policy can say that what looks like a READ is a WRITE.
   expect(roundTrip({ ...BASE, action: "WRITE", memo }).attributes?.["audit.action"]).toBe("WRITE");
 });
+
+test("the end of a plain success is as long as that of the intent, and may take its place", () => {
+  encoder.intent(BASE);
+  const intent = encoded();
+  encoder.tail(BASE, { outcome: "success", errorType: undefined, attributes: undefined }, BASE.endMicros);
+  intent.set(encoded(), intent.length - encoder.length);
+  expect(decode(intent)).toEqual({
+    ...roundTrip({ ...BASE, attributes: undefined }),
+    traceId: expect.anything(),
+    spanId: expect.anything(),
+  });
+});

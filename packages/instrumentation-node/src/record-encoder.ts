@@ -140,7 +140,10 @@ export class RecordEncoder {
     return this.#at;
   }
 
-  /** So many bytes of the latest intent are known before the action runs; the outcome is these and another tail. */
+  /**
+   * So many bytes of the latest intent are known before the action runs; the outcome is these and another tail. That of a
+   * success of which no more is to be said is as long as the intent's.
+   */
   get headLength(): number {
     return this.#headLength;
   }

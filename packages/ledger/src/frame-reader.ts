@@ -156,10 +156,9 @@ function guessMarker(bytes: Buffer): Uint8Array | undefined {
 /** Cheap bounds before a checksum is computed at every offset of a damaged file. */
 function looksLikeFrame(bytes: Buffer, at: number): boolean {
   return (
-    bytes[at + 25] === 0 &&
     bytes[at + 26] === 0 &&
     bytes[at + 27] === 0 &&
-    (bytes[at + 24] ?? 255) <= FrameKind.Intent &&
+    (bytes[at + 24] ?? 255) <= FrameKind.Completed &&
     bytes.readUInt32LE(at + 12) <= bytes.length - at - FRAME_HEADER_BYTES &&
     frameSynced(bytes, at) <= at
   );

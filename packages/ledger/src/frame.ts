@@ -7,9 +7,12 @@ import { LedgerError } from "./errors.ts";
  *
  * File header, 32 bytes:  0 "otaudlog" | 8 u32 version 1 | 12 marker, 8 random bytes | 20 zeros | 28 u32 CRC-32 of 0..27
  * Frame, 28 bytes + payload:
- *   0 marker of the file | 8 u32 CRC-32 | 12 u32 payload length | 16 u64 synced offset | 24 u8 kind | 25 zeros | 28 payload
+ *   0 marker of the file | 8 u32 CRC-32 | 12 u32 payload length | 16 u64 synced offset | 24 u8 kind | 25 u8 open bytes
+ *   | 26 zeros | 28 payload
  *
- * The CRC covers bytes 12 to the end of the payload and starts from the low 32 bits of the frame's own offset. Marker and
+ * The CRC covers bytes 12 to the end of the payload without its open bytes, which may be overwritten in place, and starts
+ * from the low 32 bits of the frame's own offset. Only intents have open bytes; one that was completed has the CRC of
+ * the intent. Marker and
  * offset keep bytes inside a payload, which a producer chooses, from ever being taken for a frame when the reader looks
  * for the next one behind damage: a producer knows neither.
  */
@@ -31,6 +34,8 @@ export const FrameKind = {
   Mark: 3,
   /** What is about to be done, in a spool: void once a data frame with its number follows. */
   Intent: 4,
+  /** An intent whose open bytes were overwritten by how it ended. */
+  Completed: 5,
 } as const;
 
 const FILE_MAGIC = Buffer.from("otaudlog", "latin1");
@@ -62,6 +67,7 @@ export function readFileHeader(bytes: Buffer): Buffer | undefined {
 /**
  * Writes a frame header at `at`, over a payload that already stands behind it.
  * @param fileOffset where the frame will stand in its file, bytes
+ * @param openBytes so many of the payload's last bytes may be overwritten later; at most 255
  */
 export function writeFrameHeader(
   target: Buffer,
@@ -71,13 +77,22 @@ export function writeFrameHeader(
   kind: number,
   synced: number,
   fileOffset: number,
+  openBytes = 0,
 ): void {
   target.set(marker, at);
-  target.writeUInt32LE(payloadLength, at + 12);
-  target.writeUInt32LE(synced >>> 0, at + 16);
-  target.writeUInt32LE(Math.floor(synced / 0x1_0000_0000), at + 20);
-  target.writeUInt32LE(kind, at + 24);
-  target.writeUInt32LE(frameChecksum(target, at, payloadLength, fileOffset), at + 8);
+  putUint32(target, at + 12, payloadLength);
+  putUint32(target, at + 16, synced >>> 0);
+  putUint32(target, at + 20, Math.floor(synced / 0x1_0000_0000));
+  putUint32(target, at + 24, kind + openBytes * 256);
+  putUint32(target, at + 8, frameChecksum(target, at, payloadLength - openBytes, fileOffset));
+}
+
+/** Faster than Buffer's own, which checks its arguments. */
+function putUint32(target: Uint8Array, at: number, value: number): void {
+  target[at] = value;
+  target[at + 1] = value >>> 8;
+  target[at + 2] = value >>> 16;
+  target[at + 3] = value >>> 24;
 }
 
 /** End of the frame at `at` when one stands there intact, -1 otherwise. */
@@ -93,9 +108,13 @@ export function frameEndAfterMarker(bytes: Buffer, at: number): number {
   const payload = at + FRAME_HEADER_BYTES;
   if (payload > bytes.length) return -1;
   const length = bytes.readUInt32LE(at + 12);
-  if (length > MAX_FRAME_PAYLOAD || payload + length > bytes.length) return -1;
-  if (frameChecksum(bytes, at, length, at) !== bytes.readUInt32LE(at + 8)) return -1;
-  return payload + length;
+  const openBytes = bytes[at + 25]!;
+  if (length > MAX_FRAME_PAYLOAD || payload + length > bytes.length || openBytes > length) return -1;
+  const completed = bytes[at + 24] === FrameKind.Completed;
+  if (completed) bytes[at + 24] = FrameKind.Intent;
+  const checksum = frameChecksum(bytes, at, length - openBytes, at);
+  if (completed) bytes[at + 24] = FrameKind.Completed;
+  return checksum === bytes.readUInt32LE(at + 8) ? payload + length : -1;
 }
 
 /** The synced offset that an intact frame carries. */
@@ -103,6 +122,6 @@ export function frameSynced(bytes: Buffer, at: number): number {
   return bytes.readUInt32LE(at + 16) + bytes.readUInt32LE(at + 20) * 0x1_0000_0000;
 }
 
-function frameChecksum(bytes: Buffer, at: number, payloadLength: number, fileOffset: number): number {
-  return crc32(bytes.subarray(at + 12, at + FRAME_HEADER_BYTES + payloadLength), fileOffset >>> 0);
+function frameChecksum(bytes: Buffer, at: number, covered: number, fileOffset: number): number {
+  return crc32(bytes.subarray(at + 12, at + FRAME_HEADER_BYTES + covered), fileOffset >>> 0);
 }

@@ -34,7 +34,8 @@ export class SpoolContents {
 
   /** Whether a frame tells that its action has ended. */
   isEnd(index: number): boolean {
-    return this.#scan.kind[index] === FrameKind.Data && this.sequence(index) !== 0;
+    const kind = this.#scan.kind[index];
+    return (kind === FrameKind.Data || kind === FrameKind.Completed) && this.sequence(index) !== 0;
   }
 
   /** The whole payload. */

@@ -4,6 +4,9 @@ import { createFileHeader, FRAME_HEADER_BYTES, FrameKind, writeFrameHeader } fro
 
 import { type Mapping, mapNewFile } from "./mapped-file.ts";
 
+/** In a frame's header. */
+const KIND_AT = 24;
+
 /**
  * Writes a frame file through memory: a record costs a copy instead of a system call. A frame that is cut off by the end
  * of the process has no valid checksum, and what stands behind the last frame is not of this file's marker.
@@ -57,28 +60,37 @@ export class MappedWriter {
     return this.#position + FRAME_HEADER_BYTES + payloadLength <= this.capacity;
   }
 
-  /** Writes one frame, which must fit: the first `length` bytes. */
-  appendSync(payload: Uint8Array, length: number = payload.length, kind: number = FrameKind.Data): void {
-    this.#put(payload, length, this.#position + FRAME_HEADER_BYTES);
-    this.#frame(length, kind);
+  /**
+   * Writes one frame, which must fit: the first `length` bytes.
+   * @param openBytes so many of its last bytes may be overwritten by `complete`
+   */
+  appendSync(payload: Buffer, length: number = payload.length, kind: number = FrameKind.Data, openBytes = 0): void {
+    payload.copy(this.#mapping.bytes, this.#position + FRAME_HEADER_BYTES, 0, length);
+    this.#frame(length, kind, openBytes);
+  }
+
+  /**
+   * Makes of an intent a record that is whole: its payload ends at `end`, and its open bytes are the first `length` of
+   * `tail`. The kind comes last: until then it is an intent, whose end is not known.
+   */
+  complete(at: number, end: number, tail: Buffer, length: number): void {
+    const { bytes } = this.#mapping;
+    tail.copy(bytes, end - length, 0, length);
+    bytes[at - FRAME_HEADER_BYTES + KIND_AT] = FrameKind.Completed;
   }
 
   /** Writes one frame, which must fit: what stands at `from` once more, and the first `length` bytes of `rest`. */
-  appendCopySync(from: number, headLength: number, rest: Uint8Array, length: number): void {
+  appendCopySync(from: number, headLength: number, rest: Buffer, length: number): void {
     const at = this.#position + FRAME_HEADER_BYTES;
     this.#mapping.bytes.copyWithin(at, from, from + headLength);
-    this.#put(rest, length, at + headLength);
-    this.#frame(headLength + length, FrameKind.Data);
-  }
-
-  #put(bytes: Uint8Array, length: number, at: number): void {
-    this.#mapping.bytes.set(length === bytes.length ? bytes : bytes.subarray(0, length), at);
+    rest.copy(this.#mapping.bytes, at + headLength, 0, length);
+    this.#frame(headLength + length, FrameKind.Data, 0);
   }
 
   /** Makes a frame of the payload that stands behind the place of its header. */
-  #frame(length: number, kind: number): void {
+  #frame(length: number, kind: number, openBytes: number): void {
     const at = this.#position;
-    writeFrameHeader(this.#mapping.bytes, at, length, this.#marker, kind, this.#synced, at);
+    writeFrameHeader(this.#mapping.bytes, at, length, this.#marker, kind, this.#synced, at, openBytes);
     this.#position = at + FRAME_HEADER_BYTES + length;
   }
 

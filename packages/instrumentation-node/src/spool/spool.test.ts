@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
 import { join, relative, sep } from "node:path";
 import { buffer } from "node:stream/consumers";
@@ -37,7 +37,7 @@ function makeSpool(maxBytes: number, dir = join(tempDir("spool"), "s")): Spool {
 }
 
 /** A frame of a record that says nothing. */
-function frame(sequence: number, length: number): Uint8Array {
+function frame(sequence: number, length: number): Buffer {
   const bytes = Buffer.alloc(length, 1);
   bytes.writeUIntLE(sequence, 0, 6);
   bytes.writeUInt16LE(0, 6);
@@ -49,18 +49,19 @@ function write(spool: Spool, length: number): void {
 }
 
 /** Begins a record whose outcome is the same frame with other last bytes. */
-function begin(spool: Spool, length: number): () => void {
+function begin(spool: Spool, length: number): (tailLength?: number) => void {
   const entry: InSpool = {
     sequence: 0,
     epoch: 0,
     headLength: 0,
     head: undefined,
+    length: 0,
     at: 0,
     newer: undefined,
     older: undefined,
   };
   spool.begin(entry, frame(spool.nextSequence, length), length, length - 50, false);
-  return () => spool.end(entry, new Uint8Array(50).fill(2), 50, false);
+  return (tailLength = 50) => spool.end(entry, Buffer.alloc(tailLength, 2), tailLength, false);
 }
 
 /** The numbers of all that can be sent, which is read and removed as the shipper does. */
@@ -316,6 +317,37 @@ test("mapped files: many records, used again, none lost or doubled", () => {
   const left = inherit(dir);
   expect(left.every((sequence) => sequence % 7 === 0)).toBe(true);
   expect([...sent, ...left].toSorted((a, b) => a - b)).toEqual(Array.from({ length: total }, (_, i) => i + 1));
+});
+
+test("mapped files: a plain success takes its intent's place, another end is a frame of its own", () => {
+  const dir = join(tempDir("spool"), "s");
+  const spool = makeSpool(1 << 28, dir);
+  while (spool.nextSequence < 600) write(spool, 100);
+  const ends = [600, 601, 602].map(() => begin(spool, 200));
+  ends[0]?.();
+  ends[1]?.(60);
+  spool.close();
+  const [folder = ""] = folders(dir);
+  const name = readdirSync(join(dir, folder)).findLast((file) => file.endsWith(".frames")) ?? "";
+  const scan = scanFrames(readFileSync(join(dir, folder, name)));
+  expect(scan.damage).toEqual([]);
+  expect([...scan.kind.subarray(scan.count - 4, scan.count)]).toEqual([5, 4, 4, 0]);
+  expect(inherit(dir).slice(-3)).toEqual([600, 602, 601]);
+});
+
+test("a completed intent that was damaged, but for its end, is none", () => {
+  const spool = makeSpool(1 << 28);
+  while (spool.nextSequence < 600) write(spool, 100);
+  begin(spool, 200)();
+  spool.rotate();
+  const bytes = readFileSync(spool.closedFiles().at(-1)?.path ?? "");
+  const whole = scanFrames(bytes);
+  const end = whole.payloadEnd[whole.count - 1] ?? 0;
+  bytes[end - 1] = 9;
+  expect(scanFrames(bytes).count).toBe(whole.count);
+  bytes[end - 51] = 9;
+  expect(scanFrames(bytes).count).toBe(whole.count - 1);
+  spool.close();
 });
 
 test("a record that is larger than a file", () => {

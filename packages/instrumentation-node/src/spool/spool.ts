@@ -36,6 +36,8 @@ export interface InSpool {
   headLength: number;
   /** That part of the intent; undefined while it stands at `at` in the open file. */
   head: Uint8Array | undefined;
+  /** Of the intent as a whole, in bytes. */
+  length: number;
   at: number;
   /** The list of what has begun and not ended. */
   newer: InSpool | undefined;
@@ -52,6 +54,7 @@ const MAX_SPARE = 8;
 const OUTCOME_BYTES = 4096;
 /** How long the folder may go unwatched before it is looked at again, in milliseconds: a process can be frozen. */
 const UNWATCHED_MS = 5 * 60_000;
+const NOTHING = new Uint8Array(0);
 
 /**
  * The records of one thread of one process on their way to the collector: frame files in a folder of its own. A record
@@ -131,9 +134,10 @@ export class Spool implements Sink {
     return this.#records === 0 && this.#closed.length === 0;
   }
 
-  begin(entry: InSpool, bytes: Uint8Array, length: number, headLength: number, durable: boolean): void {
+  begin(entry: InSpool, bytes: Buffer, length: number, headLength: number, durable: boolean): void {
     this.#checkRoom(length);
-    const writer = this.#append(bytes, length, FrameKind.Intent, durable);
+    const writer = this.#append(bytes, length, FrameKind.Intent, durable, length - headLength);
+    entry.length = length;
     entry.sequence = this.#sequence++;
     entry.epoch = this.#epoch;
     entry.headLength = headLength;
@@ -146,25 +150,34 @@ export class Spool implements Sink {
     this.#newest = entry;
   }
 
-  end(entry: InSpool, bytes: Uint8Array, length: number, durable: boolean): void {
-    const writer = this.#writable(entry.headLength + length);
-    try {
-      if (entry.head === undefined && writer instanceof MappedWriter) {
-        writer.appendCopySync(entry.at, entry.headLength, bytes, length);
-      } else {
-        const whole = Buffer.concat([entry.head ?? new Uint8Array(0), bytes.subarray(0, length)]);
-        writer.appendSync(whole);
-      }
-      if (durable) writer.syncSync();
-    } catch (error) {
-      ownWork(() => this.#closeFile());
-      throw error;
-    }
+  end(entry: InSpool, bytes: Buffer, length: number, durable: boolean): void {
+    const writer = this.#end(entry, bytes, length);
+    if (durable) this.#sync(writer);
     if (entry.epoch === this.#epoch) this.#close(entry);
     this.#recorded(writer);
   }
 
-  write(bytes: Uint8Array, length: number, durable: boolean): void {
+  #end(entry: InSpool, bytes: Buffer, length: number): FrameWriter | MappedWriter {
+    if (
+      this.#writer instanceof MappedWriter &&
+      entry.head === undefined &&
+      entry.headLength + length === entry.length
+    ) {
+      // The common case, a success of which nothing more is to be said: the intent becomes the record.
+      this.#writer.complete(entry.at, entry.at + entry.length, bytes, length);
+      return this.#writer;
+    }
+    const writer = this.#writable(entry.headLength + length);
+    if (entry.head === undefined && writer instanceof MappedWriter) {
+      writer.appendCopySync(entry.at, entry.headLength, bytes, length);
+      return writer;
+    }
+    const whole = Buffer.concat([entry.head ?? NOTHING, bytes.subarray(0, length)]);
+    this.#guard(() => writer.appendSync(whole));
+    return writer;
+  }
+
+  write(bytes: Buffer, length: number, durable: boolean): void {
     this.#checkRoom(length);
     const writer = this.#append(bytes, length, FrameKind.Data, durable);
     this.#sequence++;
@@ -308,16 +321,24 @@ export class Spool implements Sink {
     entry.older = undefined;
   }
 
-  #append(bytes: Uint8Array, length: number, kind: number, durable: boolean): FrameWriter | MappedWriter {
+  #append(bytes: Buffer, length: number, kind: number, durable: boolean, openBytes = 0): FrameWriter | MappedWriter {
     if (performance.now() - this.#watchedAt > UNWATCHED_MS) ownWork(() => this.touch());
     const writer = this.#writable(length);
+    if (writer instanceof MappedWriter) writer.appendSync(bytes, length, kind, openBytes);
+    else this.#guard(() => writer.appendSync(bytes.subarray(0, length), kind));
+    if (durable) this.#sync(writer);
+    return writer;
+  }
+
+  #sync(writer: FrameWriter | MappedWriter): void {
+    this.#guard(() => writer.syncSync());
+  }
+
+  /** A file that failed once is left as it is; what it holds is sent. */
+  #guard(write: () => void): void {
     try {
-      if (writer instanceof MappedWriter) writer.appendSync(bytes, length, kind);
-      else writer.appendSync(bytes.subarray(0, length), kind);
-      if (durable) writer.syncSync();
-      return writer;
+      write();
     } catch (error) {
-      // A file that failed once is left as it is; what it holds is sent.
       ownWork(() => this.#closeFile());
       throw error;
     }
