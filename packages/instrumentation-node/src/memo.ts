@@ -1,5 +1,4 @@
 import type { PolicyEvaluator, Verdict } from "@otel-audit/policy";
-import type { AuditAction } from "@otel-audit/semantic-conventions";
 
 import type { Actor } from "./identity/actor.ts";
 
@@ -8,9 +7,10 @@ import type { Actor } from "./identity/actor.ts";
  * the same call on the same target, puts an empty one into it.
  */
 export class Memo {
-  /** What a record says of the action itself, encoded; for `encodedAction`, which a policy may have changed. */
+  /** What a record says of the action, for one actor and one verdict (which also says what kind of action it is). */
   encoded: Uint8Array | undefined = undefined;
-  encodedAction: AuditAction | undefined = undefined;
+  encodedVerdict: Verdict | undefined = undefined;
+  encodedActor: Actor | undefined = undefined;
   /** The latest verdict, and for whom it is. */
   verdict: Verdict | undefined = undefined;
   policy: PolicyEvaluator | undefined = undefined;

@@ -239,7 +239,10 @@ test("what is remembered of an action is that of the action", () => {
     "audit.target.id": "file:///a",
   });
   // A policy can say that what looks like a READ is a WRITE.
-  expect(roundTrip({ ...BASE, action: "WRITE", memo }).attributes?.["audit.action"]).toBe("WRITE");
+  const verdict = { ...BASE.verdict, action: "WRITE" } as const;
+  expect(roundTrip({ ...BASE, action: "WRITE", verdict, memo }).attributes?.["audit.action"]).toBe("WRITE");
+  const actor = resolveActor({ id: "agent:b" }, undefined);
+  expect(roundTrip({ ...BASE, actor, memo }).attributes?.["audit.actor.id"]).toBe("agent:b");
 });
 
 test("the end of a plain success is as long as that of the intent, and may take its place", () => {

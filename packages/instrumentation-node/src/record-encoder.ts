@@ -174,29 +174,27 @@ export class RecordEncoder {
     this.#ids(parent);
     this.#need(64);
     this.#time(0x39, record.startMicros);
-    this.#raw(CONSTANT);
     this.#attribute(ATTR_AUDIT_RECORD_ID, record.recordId);
-    if (record.supersedes !== undefined) this.#attribute(ATTR_AUDIT_RECORD_SUPERSEDES, record.supersedes);
     this.#sequence(sequence);
-    this.#action(record);
-    this.#raw(this.#actor(record.actor));
-    this.#raw(this.#verdict(record.verdict));
+    if (record.supersedes !== undefined) this.#attribute(ATTR_AUDIT_RECORD_SUPERSEDES, record.supersedes);
     if (record.cause !== undefined) this.#attribute(ATTR_AUDIT_CAUSE_RECORD_ID, record.cause);
     if (record.tool !== undefined) {
       this.#attribute(ATTR_GEN_AI_TOOL_NAME, record.tool.name);
       if (record.tool.callId !== undefined) this.#attribute(ATTR_GEN_AI_TOOL_CALL_ID, record.tool.callId);
     }
+    this.#common(record);
     this.#headLength = this.#at;
   }
 
-  /** What is the same for every record of one action object. */
-  #action(record: Begun): void {
-    const { event, action, memo } = record;
-    if (memo?.encoded !== undefined && memo.encodedAction === action) {
+  /** What is the same for every record of one action object, by one actor and with one verdict. */
+  #common(record: Begun): void {
+    const { event, action, actor, verdict, memo } = record;
+    if (memo?.encoded !== undefined && memo.encodedVerdict === verdict && memo.encodedActor === actor) {
       this.#raw(memo.encoded);
       return;
     }
     const start = this.#at;
+    this.#raw(CONSTANT);
     this.#string(0x2a, bound(record.name ?? event, MAX_NAME));
     this.#need(64);
     this.#byte(0x30);
@@ -204,9 +202,12 @@ export class RecordEncoder {
     this.#raw(this.#kind(event, action));
     this.#targets(record.targets, action === AUDIT_ACTION_VALUE_READ ? "read" : "write");
     this.#attributes(record.attributes, undefined);
+    this.#raw(this.#actor(actor));
+    this.#raw(this.#verdict(verdict));
     if (memo === undefined) return;
     memo.encoded = Uint8Array.from(this.#buffer.subarray(start, this.#at));
-    memo.encodedAction = action;
+    memo.encodedVerdict = verdict;
+    memo.encodedActor = actor;
   }
 
   #tail(record: Opened, end: Ended, endMicros: number): void {
