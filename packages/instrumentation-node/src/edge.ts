@@ -3,7 +3,7 @@ import { isMainThread } from "node:worker_threads";
 
 import type { BypassKind } from "./bypass.ts";
 import { ownWork } from "./own-work.ts";
-import { changedPatches } from "./patch.ts";
+import { beneathOthers, changedPatches } from "./patch.ts";
 import { property } from "./unknown.ts";
 
 /** Something that goes around the audit, noticed by looking. */
@@ -85,7 +85,7 @@ export function unsupported(main = process.argv[1]): string | undefined {
 function isBundle(file: string): boolean {
   try {
     const head = Buffer.alloc(HEAD_BYTES);
-    const fd = openSync(file, "r");
+    const fd = beneathOthers(openSync)(file, "r");
     try {
       return BUNDLE.test(head.toString("latin1", 0, readSync(fd, head)));
     } finally {

@@ -1,10 +1,20 @@
 import { createRequire } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
-import { expect, test } from "vitest";
+import { rolldown } from "rolldown";
+import { beforeAll, expect, test } from "vitest";
 
+import { tempDir } from "../../../test/support/index.ts";
 import { makeApp } from "./testing/run-app.ts";
 
-const HOOK = new URL("../dist/module-hook.js", import.meta.url).href;
+// In dist/ it is no file of its own.
+const hook = join(tempDir("module-hook"), "module-hook.mjs");
+const HOOK = pathToFileURL(hook).href;
+beforeAll(async () => {
+  const bundle = await rolldown({ input: fileURLToPath(new URL("module-hook.ts", import.meta.url)), platform: "node" });
+  await bundle.write({ file: hook, format: "esm" });
+});
 
 /** A package that logs itself, in CommonJS, with a second file. */
 const PACKAGE = {

@@ -52,6 +52,22 @@ function isOnTop(current: unknown, wrapper: AnyFunction): boolean {
 }
 
 /**
+ * What another instrumentation has wrapped, by shimmer's mark, for our own work with files: in the application's traces it
+ * would be something that the application never did.
+ */
+export function beneathOthers<F extends object>(wrapper: F): F {
+  let found: unknown = wrapper;
+  // Bounded: marks can be made to point in a circle.
+  for (let depth = 0; depth < 10; depth++) {
+    const original = property(found, "__original");
+    if (!isFunction(original)) break;
+    found = original;
+  }
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a wrapper is called like what it wraps
+  return found as F;
+}
+
+/**
  * Replaces the function `holder[name]` by `make(original)`. The wrapper keeps the original's name, length and own
  * properties (`util.promisify.custom`, `fs.realpath.native`), so that an application cannot tell. Where the original is
  * no constructor, the wrapper should be none either: write it as a method.

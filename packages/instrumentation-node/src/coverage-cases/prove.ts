@@ -1,5 +1,5 @@
-import { symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 
 import {
   type HttpApi,
@@ -8,7 +8,7 @@ import {
   startHttpApi,
   startPostgres,
 } from "../../../../test/support/index.ts";
-import { type App, makeApp, NODE_MAJOR, REGISTER, type Run, summary, text } from "../testing/run-app.ts";
+import { type App, makeApp, NODE_MAJOR, PACKAGES, REGISTER, type Run, summary, text } from "../testing/run-app.ts";
 import { application, type CaseResult, fileName, RESULTS } from "./app.ts";
 import type { CoverageCase, CoverageLibrary, ImportStyle } from "./library.ts";
 import { officialSetup } from "./official.ts";
@@ -78,7 +78,7 @@ export async function prove(library: CoverageLibrary, servers: Servers, options:
     "official.mjs": officialSetup(),
   };
   await using app = await makeApp({ ...files, "policy.yaml": DENY });
-  symlinkSync(join(process.cwd(), "node_modules"), join(app.dir, "node_modules"));
+  linkPackages(app);
   const run = await app.run({
     nodeArgs: nodeArgs(app, official, audit !== "none"),
     env: environment(app, servers, audit),
@@ -86,6 +86,20 @@ export async function prove(library: CoverageLibrary, servers: Servers, options:
   const results = run.stdout.split("\n").find((line) => line.startsWith(RESULTS));
   if (results === undefined || run.code !== 0) throw new Error(`exit code ${run.code}\n${run.stdout}\n${run.stderr}`);
   return { cases, ...read(run, JSON.parse(neutral(results.slice(RESULTS.length), app, servers)), app, servers) };
+}
+
+/** The packages of this workspace, but those that applications of the matrix have in a version of their own. */
+function linkPackages(app: App): void {
+  const to = join(app.dir, "node_modules");
+  mkdirSync(to);
+  const folders = new Set([dirname(PACKAGES), process.cwd()].map((folder) => join(folder, "node_modules")));
+  const linked = new Set<string>();
+  for (const from of folders) {
+    for (const name of readdirSync(from)) {
+      if (!linked.has(name)) symlinkSync(join(from, name), join(to, name));
+      linked.add(name);
+    }
+  }
 }
 
 function nodeArgs(app: App, official: Official, audited: boolean): string[] {

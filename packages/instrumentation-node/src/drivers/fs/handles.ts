@@ -3,6 +3,7 @@ import { isAbsolute } from "node:path";
 import { devNull } from "node:os";
 
 import { ownWork } from "../../own-work.ts";
+import { beneathOthers } from "../../patch.ts";
 import { isObject, property } from "../../unknown.ts";
 import { type FileName, fileName } from "./paths.ts";
 
@@ -10,6 +11,7 @@ import { type FileName, fileName } from "./paths.ts";
 // other rights, owners and times by its handle.
 
 const { readFileSync, readlinkSync } = fs;
+const open = beneathOthers(fs.promises.open);
 const O_ACCMODE = 3;
 
 let prototype: object | undefined;
@@ -18,7 +20,7 @@ let prototype: object | undefined;
 export async function findFileHandle(): Promise<void> {
   if (prototype !== undefined) return;
   try {
-    const handle = await fs.promises.open(devNull);
+    const handle = await Reflect.apply(open, fs.promises, [devNull]);
     const found: unknown = Object.getPrototypeOf(handle);
     await handle.close();
     if (isObject(found)) prototype = found;
