@@ -8,7 +8,7 @@ export function isEsmLoaderRead(argument: unknown): boolean {
   const prepareStackTrace = Object.getOwnPropertyDescriptor(Error, "prepareStackTrace");
   try {
     Error.stackTraceLimit = 12;
-    Error.prepareStackTrace = (_error, frames) => frames.some(isGetSource);
+    Error.prepareStackTrace = (_error, frames) => frames.some(isReader);
     const found: unknown = new Error("where").stack;
     return found === true;
   } catch {
@@ -20,8 +20,14 @@ export function isEsmLoaderRead(argument: unknown): boolean {
   }
 }
 
-function isGetSource(frame: NodeJS.CallSite): boolean {
-  return (
-    frame.getFileName() === "node:internal/modules/esm/load" && (frame.getFunctionName() ?? "").startsWith("getSource")
-  );
+/** By file and the beginning of the function's name; a module's own code does not run inside of these. */
+const READERS: Readonly<Record<string, string>> = {
+  "node:internal/modules/esm/load": "getSource",
+  // Node 22, of CommonJS where somebody has registered loader hooks.
+  "node:internal/modules/esm/translators": "commonjsStrategy",
+};
+
+function isReader(frame: NodeJS.CallSite): boolean {
+  const name = READERS[frame.getFileName() ?? ""];
+  return name !== undefined && (frame.getFunctionName() ?? "").replace(/^.*\./, "").startsWith(name);
 }
