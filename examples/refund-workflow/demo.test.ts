@@ -66,7 +66,7 @@ describe("differences", () => {
   });
 
   it("names a record too much, also a second one of the same action", () => {
-    expect(differences([...rows, first])).toEqual([expect.stringMatching(/^unexpected: support file\.read READ /)]);
+    expect(differences([...rows, first])).toEqual([expect.stringMatching(/^unexpected: support tool\.call EXECUTE /)]);
   });
 
   it.each([

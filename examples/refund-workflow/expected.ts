@@ -14,11 +14,18 @@ export type Expected = readonly [
 
 /** Every record that the workflow of agents.ts leads to, and no other. */
 export const EXPECTED: readonly Expected[] = [
+  // A tool call is recorded on both sides, by the agent and by the server that does it.
+  ["support", "tool.call", "EXECUTE", "/read_text_file", "success", "allow", "tools"],
+  ["support", "tool.call", "EXECUTE", "/read_text_file", "success", "allow", "tools"],
   ["support", "file.read", "READ", "/kb/refund-policy.md", "success", "allow", "lookup"],
   ["support", "db.statement", "READ", "/postgres/public.orders", "success", "allow", "lookup"],
+  ["support", "tool.call", "EXECUTE", "/write_file", "success", "allow", "tools"],
+  ["support", "tool.call", "EXECUTE", "/write_file", "success", "allow", "tools"],
   // The server lists the folder to look for names that differ in their Unicode form only, then writes.
   ["support", "file.list", "READ", "/work", "success", "allow", "workspace"],
   ["support", "file.create", "CREATE", "/work/case-1001.md", "success", "allow", "workspace"],
+  ["refunds", "tool.call", "EXECUTE", "/read_text_file", "success", "allow", "tools"],
+  ["refunds", "tool.call", "EXECUTE", "/read_text_file", "success", "allow", "tools"],
   ["refunds", "file.read", "READ", "/kb/limits.md", "success", "allow", "lookup"],
   ["refunds", "http.request", "WRITE", "/v1/refunds", "success", "review", "person-approves"],
   ["refunds", "db.statement", "UPDATE", "/postgres/public.orders", "success", "allow", "mark-refunded"],

@@ -130,7 +130,7 @@ describe("ways around the audit", () => {
 });
 
 /** Makes a process look like another runtime, before the audit starts. */
-const DISGUISES: readonly (readonly [name: string, preload: string, says: RegExp])[] = [
+const DISGUISES: readonly (readonly [name: string, preload: string, says: string])[] = [
   [
     "Bun",
     `Object.defineProperty(process, "versions", { value: { ...process.versions, bun: "1.3.0" } })`,

@@ -349,7 +349,7 @@ test("COPY FROM STDIN: to its end, broken off, denied", async () => {
   const port = typeof address === "object" && address !== null ? address.port : 0;
   const other = new pg.Client({ host: "127.0.0.1", port, user: "u", database: "app" });
   await other.connect();
-  const copy = (sql: string, rows: Iterable<string>): Promise<void> =>
+  const copy = (sql: string, rows: Iterable<string>): Promise<unknown> =>
     pipeline(Readable.from(rows), other.query(from(sql)));
   await copy("COPY orders FROM STDIN", ["1\n", "2\n"]);
   await expect(copy("COPY orders FROM STDIN", broken())).rejects.toThrow("source");

@@ -66,7 +66,7 @@ beforeAll(async () => {
 
 afterAll(() => app[Symbol.asyncDispose]());
 
-test.each([
+test.each<readonly [string, string]>([
   ["sync", "thrown"],
   ["callback", "called back"],
   ["promise", "rejected"],
