@@ -25,6 +25,5 @@ const bundle = await rolldown({
   // Packages of this repository are bundled; others are found by whoever installs this one.
   external: (id) => /^(?!@otel-audit\/)[@\w]/.test(id),
 });
-// Names stay as they are: they stand in stack traces and records.
-const minify = { compress: false, mangle: false, codegen: { removeWhitespace: true } };
-await bundle.write({ dir: dist, format: "esm", minify, sourcemap: true, entryFileNames: "[name].js" });
+// Not minified: an error shows the line that threw it, and an auditor may read what runs.
+await bundle.write({ dir: dist, format: "esm", comments: false, sourcemap: true, entryFileNames: "[name].js" });

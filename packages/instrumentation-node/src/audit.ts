@@ -90,7 +90,8 @@ export function observes(): boolean {
 /**
  * Judges an action that is about to run and opens its record.
  *
- * Never throws. Undefined means: not to be recorded (nested inside a recorded action, our own traffic, ignored by
+ * Throws nothing but the RangeError of an exhausted stack, which a driver must let through: the action does not run then.
+ * Undefined means: not to be recorded (nested inside a recorded action, our own traffic, ignored by
  * default, nobody's action with OTEL_AUDIT_UNATTRIBUTED=ignore); the driver runs the original and does nothing more.
  *
  * @param canWait the driver can hold the action back until an approver has answered (`Operation.decided`). Where the

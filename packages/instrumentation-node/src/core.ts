@@ -20,6 +20,7 @@ import type { Review, ReviewDesk } from "./review-desk.ts";
 import type { InSpool } from "./spool/spool.ts";
 import type { ReviewResult } from "./reviews.ts";
 import { activeSpan } from "./trace-context.ts";
+import { monotonicMs } from "./pristine.ts";
 
 /** Where records go, numbered. Every write may throw: nothing is written then, and the number is given to the next. */
 export interface Sink {
@@ -269,14 +270,14 @@ export class Core implements AuditCore {
   }
 
   async #startOnceThereIsRoom(begun: Unnumbered, operation: BegunOperation): Promise<void> {
-    const deadline = performance.now() + BLOCK_MS;
+    const deadline = monotonicMs() + BLOCK_MS;
     for (;;) {
-      await this.#options.sink.room(deadline - performance.now());
+      await this.#options.sink.room(deadline - monotonicMs());
       try {
         this.#writeIntent(begun, operation);
         return;
       } catch (error) {
-        if (error instanceof SpoolFullError && performance.now() < deadline) continue;
+        if (error instanceof SpoolFullError && monotonicMs() < deadline) continue;
         operation.refuse(this.#unrecorded(begun, error));
         return;
       }

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { dirname } from "node:path";
 
 import { ownWork } from "./own-work.ts";
+import { wallMs } from "./pristine.ts";
 
 // Taken before anything is patched: looking is no action of the application.
 const { lstatSync, readlinkSync, realpathSync } = fs;
@@ -31,7 +32,7 @@ let keptAt = 0;
  * and until this process itself has moved or linked something, so that a program in a loop does not pay for every call.
  */
 export function lookTime(): number {
-  const now = Date.now();
+  const now = wallMs();
   if (now !== keptAt) {
     keptAt = now;
     moved = 0;

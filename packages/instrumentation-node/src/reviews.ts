@@ -3,6 +3,7 @@ import type { AuditReviewDecision } from "@otel-audit/semantic-conventions";
 import { isApprover, type NamedApprover, readAnswer, type ReviewRequest } from "./approver.ts";
 import { asOurselves } from "./identity.ts";
 import { redactCredentials } from "./redaction.ts";
+import { clearTimeout, setTimeout } from "./pristine.ts";
 
 /** How a review ended. */
 export interface ReviewResult {
@@ -21,9 +22,6 @@ export interface ReviewsOptions {
 
 /** As many actions may wait at the same time: each holds a connection, a timer and what the application wants to send. */
 export const MAX_PENDING = 1000;
-
-// Before somebody replaces the clock: an action must not wait for ever in a test with fake timers.
-const { setTimeout, clearTimeout } = globalThis;
 
 /** Actions that wait for somebody's decision. */
 export class Reviews {

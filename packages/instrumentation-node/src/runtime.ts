@@ -38,6 +38,8 @@ import { thisOwner } from "./spool/owner.ts";
 import { Shipper } from "./spool/shipper.ts";
 import { Spool } from "./spool/spool.ts";
 import { SCOPE_NAME, VERSION } from "./version.ts";
+import { replace } from "./patch.ts";
+import { clearTimeout, monotonicMs, setInterval, setTimeout } from "./pristine.ts";
 
 const SUMMARY_EVERY_MS = 60 * 60_000;
 const HOUSEKEEPING_EVERY_MS = 60_000;
@@ -62,8 +64,7 @@ export class AuditRuntime {
   readonly #records: ControlRecords;
   readonly #timers: NodeJS.Timeout[] = [];
   #exitFlush: Promise<boolean> | undefined;
-  readonly #onBeforeExit = (): void => this.#beforeExit();
-  readonly #onExit = (): void => this.#exit();
+  #unwatchEnd: (() => void) | undefined;
 
   /** @throws InstrumentationError SPOOL if there is nowhere to write records to: nothing is patched then. */
   constructor(config: AuditConfig, drivers: readonly Driver[]) {
@@ -122,8 +123,7 @@ export class AuditRuntime {
     core.takeCounts();
     connect(core);
     this.#startTimers();
-    process.on("beforeExit", this.#onBeforeExit);
-    process.on("exit", this.#onExit);
+    this.#watchEnd();
   }
 
   /** The policy in force. */
@@ -176,8 +176,7 @@ export class AuditRuntime {
     this.stop(who);
     await this.flush();
     this.#shipper.stop();
-    process.off("beforeExit", this.#onBeforeExit);
-    process.off("exit", this.#onExit);
+    this.#unwatchEnd?.();
     ownWork(() => this.#spool.close());
   }
 
@@ -202,7 +201,7 @@ export class AuditRuntime {
 
   #alarm(what: string, recordId: string): void {
     this.#records.bypass(OWN_FILES_RULE, what, recordId);
-    const now = performance.now();
+    const now = monotonicMs();
     if (now - this.#alarmedAt < ALARM_EVERY_MS) return;
     this.#alarmedAt = now;
     say(`ALARM: stopped ${what}, which belongs to the audit (record ${recordId})`);
@@ -238,13 +237,37 @@ export class AuditRuntime {
     });
   }
 
-  /** The application has nothing more to do: send the rest, within bounds. Emitted again when that is done. */
-  #beforeExit(): void {
-    if (this.#exitFlush !== undefined) return;
+  /**
+   * Not as a listener: one that goes on working at `beforeExit` makes Node emit it twice, and the application's own
+   * listeners would run twice. They hear of it when our work is done.
+   */
+  #watchEnd(): void {
+    const beforeExit = (): boolean => this.#beforeExit();
+    const exit = (): void => this.#exit();
+    this.#unwatchEnd = replace(
+      process,
+      "emit",
+      (emit) =>
+        function (this: unknown, ...args: unknown[]): unknown {
+          if (args[0] === "beforeExit" && beforeExit()) return false;
+          if (args[0] !== "exit") return Reflect.apply(emit, this, args);
+          try {
+            return Reflect.apply(emit, this, args);
+          } finally {
+            exit();
+          }
+        },
+    );
+  }
+
+  /** The application has nothing more to do: sends the rest, once, within bounds. Whether there is something to do. */
+  #beforeExit(): boolean {
+    if (this.#exitFlush !== undefined) return false;
     this.#summary();
     attempt(() => ownWork(() => this.#spool.claimLeftovers()));
-    if (this.#spool.isEmpty) return;
+    if (this.#spool.isEmpty) return false;
     this.#exitFlush = this.flush();
+    return true;
   }
 
   /** No more turns of the event loop: what is written now waits in the spool for the next process. */

@@ -13,6 +13,7 @@ const KIND_AT = 24;
  */
 export class MappedWriter {
   path: string;
+  isOpen = true;
   readonly #fd: number;
   readonly #mapping: Mapping;
   #marker: Uint8Array = new Uint8Array(0);
@@ -119,10 +120,16 @@ export class MappedWriter {
     this.path = path;
   }
 
+  /** Nothing is written any more. What was written may still be read, until `unmap`. */
   closeSync(): void {
-    this.#mapping.unmap();
+    if (!this.isOpen) return;
+    this.isOpen = false;
     fs.ftruncateSync(this.#fd, this.#position);
     fs.closeSync(this.#fd);
+  }
+
+  unmap(): void {
+    this.#mapping.unmap();
   }
 
   #begin(): void {

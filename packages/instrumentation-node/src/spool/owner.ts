@@ -7,13 +7,16 @@ import { threadId } from "node:worker_threads";
 import type { Attributes } from "@otel-audit/otlp";
 
 import { isObject, property } from "../unknown.ts";
+import { wallMs } from "../pristine.ts";
 
 /** Who writes a spool folder: enough to tell later whether it still does, and to send its records as its own. */
 export interface Owner {
   readonly format: 1;
   readonly pid: number;
   readonly thread: number;
-  /** Start time of the process in clock ticks since boot, where the system tells (Linux): process ids are reused. */
+  /** The thread as a path below /proc (Linux): it may end before its process does. */
+  readonly task: string | undefined;
+  /** Start time of the thread in clock ticks since boot, where the system tells (Linux): ids are reused. */
   readonly started: string | undefined;
   /** Where `pid` means anything: boot, pid namespace and host. */
   readonly place: string;
@@ -26,11 +29,13 @@ const OWNER_FILE = "owner.json";
 const FOREIGN_SILENCE_MS = 10 * 60_000;
 
 export function thisOwner(resource: Attributes, scope: Owner["scope"]): Owner {
+  const task = link("/proc/thread-self") || undefined;
   return {
     format: 1,
     pid: process.pid,
     thread: threadId,
-    started: processStat(process.pid).started,
+    task,
+    started: taskStat(task ?? String(process.pid)).started,
     place: place(),
     resource,
     scope,
@@ -76,13 +81,14 @@ export function touchOwner(folder: string): void {
 
 /** Whether the owner of a folder may still write to it. In doubt it may. */
 export function mayBeAlive(owner: Owner, folder: string): boolean {
-  if (owner.place !== place()) return Date.now() - modified(folder) < FOREIGN_SILENCE_MS;
+  if (owner.place !== place()) return wallMs() - modified(folder) < FOREIGN_SILENCE_MS;
   try {
     process.kill(owner.pid, 0);
   } catch (error) {
     return property(error, "code") !== "ESRCH";
   }
-  const { state, started } = processStat(owner.pid);
+  const { state, started } = taskStat(owner.task ?? String(owner.pid));
+  if (owner.task !== undefined && state === undefined) return false;
   // A zombie answers signals, and in a container without an init that reaps it does so for ever.
   if (state === "Z" || state === "X") return false;
   return owner.started === undefined || started === owner.started;
@@ -92,7 +98,7 @@ function modified(folder: string): number {
   try {
     return fs.statSync(join(folder, OWNER_FILE)).mtimeMs;
   } catch {
-    return Date.now();
+    return wallMs();
   }
 }
 
@@ -100,12 +106,12 @@ function place(): string {
   return [hostname(), readText("/proc/sys/kernel/random/boot_id"), link("/proc/self/ns/pid")].join(" ");
 }
 
-/** What Linux tells of a process; nothing elsewhere. */
-function processStat(pid: number): { readonly state: string | undefined; readonly started: string | undefined } {
+/** What Linux tells of a process or thread, a path below /proc; nothing elsewhere. */
+function taskStat(task: string): { readonly state: string | undefined; readonly started: string | undefined } {
   // Fields 3 and 22, counted behind the command's closing parenthesis: the command may hold spaces.
-  const stat = readText(`/proc/${pid}/stat`);
+  const stat = readText(`/proc/${task}/stat`);
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return { state: fields[0], started: fields[19] };
+  return { state: fields[0] || undefined, started: fields[19] };
 }
 
 function readText(path: string): string {

@@ -10,6 +10,7 @@ import { EXTENSION, readIfThere } from "./leftover.ts";
 import { thisOwner } from "./owner.ts";
 import { Shipper } from "./shipper.ts";
 import { Spool } from "./spool.ts";
+import { clearTimeout, monotonicMs, setTimeout } from "../pristine.ts";
 
 /** How `shipSpool` sends. */
 export interface ShipSpoolOptions {
@@ -54,7 +55,7 @@ export async function shipSpool(directory: string, options: ShipSpoolOptions): P
   const spool = ownWork(() => new Spool(dir, owner, 0));
   const shipper = new Shipper(spool, { endpoint, headers, trust }, onTrouble);
   try {
-    await asOurselves(() => shipUntil(spool, shipper, performance.now() + timeoutMs));
+    await asOurselves(() => shipUntil(spool, shipper, monotonicMs() + timeoutMs));
   } finally {
     shipper.stop();
     ownWork(() => {
@@ -71,7 +72,7 @@ async function shipUntil(spool: Spool, shipper: Shipper, deadline: number): Prom
     ownWork(() => spool.claimLeftovers());
     if (spool.isEmpty) return;
     const done = await within(deadline, shipper.flush());
-    const rest = deadline - performance.now();
+    const rest = deadline - monotonicMs();
     if (done === true || rest <= 0) return;
     await sleep(Math.min(rest, shipper.retryMs));
   }
@@ -81,7 +82,7 @@ async function shipUntil(spool: Spool, shipper: Shipper, deadline: number): Prom
 async function within<T>(deadline: number, work: Promise<T>): Promise<T | undefined> {
   let patience: NodeJS.Timeout | undefined;
   const timeout = new Promise<undefined>((resolve) => {
-    patience = setTimeout(() => resolve(undefined), Math.max(0, deadline - performance.now()));
+    patience = setTimeout(() => resolve(undefined), Math.max(0, deadline - monotonicMs()));
   });
   try {
     return await Promise.race([work, timeout]);

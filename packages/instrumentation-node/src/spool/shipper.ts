@@ -6,6 +6,7 @@ import { property } from "../unknown.ts";
 import type { SpoolContents } from "./contents.ts";
 import type { Spool, SpoolFile } from "./spool.ts";
 import { type Answer, post } from "./transport.ts";
+import { clearTimeout, setTimeout } from "../pristine.ts";
 
 /** Where records go. */
 export interface Destination {
@@ -241,12 +242,35 @@ function* batches(contents: SpoolContents): Iterable<readonly Uint8Array[]> {
   if (batch.length > 0) yield batch;
 }
 
-/** ExportTraceServiceResponse { partial_success (1) { rejected_spans (1), error_message (2) } }. */
-function rejectedSpans(body: Uint8Array): number {
-  if (body[0] !== 0x0a || body[2] !== 0x08) return 0;
-  // No batch is longer than two bytes of a varint can say.
-  const low = body[3] ?? 0;
-  return low < 0x80 ? low : (low & 0x7f) + (body[4] ?? 0) * 128;
+/**
+ * ExportTraceServiceResponse { partial_success (1) { rejected_spans (1), error_message (2) } }, in any order.
+ * @returns the number of spans; every one of a body that cannot be read, which is then kept
+ */
+export function rejectedSpans(body: Uint8Array): number {
+  let at = 0;
+  let rejected = 0;
+  const varint = (): number => {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = body[at++];
+      if (byte === undefined || scale > 2 ** 56) return Number.NaN;
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) return value;
+    }
+  };
+  while (at < body.length) {
+    const tag = varint();
+    // Fields of the inner message are read as if they stood in the outer one: it has no others.
+    if (tag === 0x0a) varint();
+    else if (tag === 0x08) rejected = varint();
+    else if ((tag & 7) === 0) varint();
+    else if ((tag & 7) === 2) {
+      const length = varint();
+      at += length;
+    } else return MAX_BATCH_SPANS;
+    if (Number.isNaN(rejected) || Number.isNaN(at) || at > body.length) return MAX_BATCH_SPANS;
+  }
+  return rejected;
 }
 
 function tracesUrl(endpoint: URL): URL {

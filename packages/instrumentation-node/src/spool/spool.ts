@@ -12,6 +12,7 @@ import { EXTENSION, Leftover, readIfThere } from "./leftover.ts";
 import { MappedWriter } from "./mapped-writer.ts";
 import { createFolder, mayBeAlive, type Owner, readOwner, touchOwner } from "./owner.ts";
 import { Parked } from "./parked.ts";
+import { clearTimeout, monotonicMs, setTimeout } from "../pristine.ts";
 
 /** A closed file of records, to be sent and then removed. */
 export interface SpoolFile {
@@ -71,7 +72,7 @@ export class Spool implements Sink {
   #folder: string;
   #parked: Parked;
   #epoch = 0;
-  #watchedAt = performance.now();
+  #watchedAt = monotonicMs();
   #writer: FrameWriter | MappedWriter | undefined;
   #mapped = true;
   readonly #spare: MappedWriter[] = [];
@@ -179,8 +180,15 @@ export class Spool implements Sink {
 
   write(bytes: Buffer, length: number, durable: boolean): void {
     this.#checkRoom(length);
-    const writer = this.#append(bytes, length, FrameKind.Data, durable);
+    // Given before the write: whatever fails after it, no two records have one number.
     this.#sequence++;
+    let writer: FrameWriter | MappedWriter;
+    try {
+      writer = this.#append(bytes, length, FrameKind.Data, durable);
+    } catch (error) {
+      this.#sequence--;
+      throw error;
+    }
     this.#recorded(writer);
   }
 
@@ -210,12 +218,16 @@ export class Spool implements Sink {
     this.#keepOpen(file, contents);
     this.forget(file);
     const mapped = file.own?.mapped;
-    if (mapped !== undefined && this.#spare.length < MAX_SPARE) {
+    // One that was closed meanwhile may be looked at by whoever was still sending it.
+    if (mapped?.isOpen === true && this.#spare.length < MAX_SPARE) {
       mapped.empty();
       this.#spare.push(mapped);
       return;
     }
-    mapped?.closeSync();
+    if (mapped?.isOpen === true) {
+      mapped.closeSync();
+      mapped.unmap();
+    }
     fs.rmSync(file.path, { force: true });
   }
 
@@ -260,7 +272,7 @@ export class Spool implements Sink {
 
   /** Tells processes that cannot see this one that it lives. */
   touch(): void {
-    this.#watchedAt = performance.now();
+    this.#watchedAt = monotonicMs();
     this.#dropSpare();
     try {
       touchOwner(this.#folder);
@@ -282,6 +294,7 @@ export class Spool implements Sink {
   close(): void {
     const nothing = this.isEmpty && this.#openCount === 0;
     this.#closeFile();
+    // Not unmapped: one of them may be being sent.
     for (const file of this.#closed) file.own?.mapped?.closeSync();
     this.#closed = this.#closed.map((file) => (file.own?.mapped === undefined ? file : onDisk(file)));
     this.#dropSpare();
@@ -299,6 +312,7 @@ export class Spool implements Sink {
   #dropSpare(): void {
     for (const spare of this.#spare.splice(0)) {
       spare.closeSync();
+      spare.unmap();
       fs.rmSync(spare.path, { force: true });
     }
   }
@@ -322,7 +336,7 @@ export class Spool implements Sink {
   }
 
   #append(bytes: Buffer, length: number, kind: number, durable: boolean, openBytes = 0): FrameWriter | MappedWriter {
-    if (performance.now() - this.#watchedAt > UNWATCHED_MS) ownWork(() => this.touch());
+    if (monotonicMs() - this.#watchedAt > UNWATCHED_MS) ownWork(() => this.touch());
     const writer = this.#writable(length);
     if (writer instanceof MappedWriter) writer.appendSync(bytes, length, kind, openBytes);
     else this.#guard(() => writer.appendSync(bytes.subarray(0, length), kind));

@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { http, https } from "../builtins.ts";
 import { asOurselves } from "../identity.ts";
 import { withoutDebugSpans } from "../trace-context.ts";
+import { clearTimeout, setTimeout } from "../pristine.ts";
 
 /** What a server answered. */
 export interface Answer {
