@@ -330,15 +330,15 @@ export class RecordEncoder {
   }
 
   #attribute(key: string, value: AttributeValue): void {
+    if (typeof value === "number" && value >= 0 && value < 2 ** 28 && Number.isInteger(value)) {
+      this.#number(key, value);
+      return;
+    }
     if (typeof value !== "string") {
       this.#raw(encodeAttribute(key, value));
       return;
     }
-    let name = this.#keys.get(key);
-    if (name === undefined) {
-      name = Buffer.concat([encodedKey(key), Buffer.of(0x12)]);
-      if (this.#keys.size < MAX_CACHED) this.#keys.set(key, name);
-    }
+    const name = this.#key(key);
     const length = this.#size(value);
     const any = 1 + varintLength(length) + length;
     const total = name.length + varintLength(any) + any;
@@ -349,6 +349,30 @@ export class RecordEncoder {
     this.#varint(any);
     this.#byte(0x0a);
     this.#text(value, length);
+  }
+
+  /** An attribute with a status, a port, a count: most that are no text. */
+  #number(key: string, value: number): void {
+    const name = this.#key(key);
+    const length = varintLength(value);
+    const total = name.length + 2 + length;
+    this.#need(total + 16);
+    this.#byte(0x4a);
+    this.#varint(total);
+    this.#raw(name);
+    this.#byte(1 + length);
+    this.#byte(0x18);
+    this.#varint(value);
+  }
+
+  /** Its key and the tag of its value. */
+  #key(key: string): Uint8Array {
+    let name = this.#keys.get(key);
+    if (name === undefined) {
+      name = Buffer.concat([encodedKey(key), Buffer.of(0x12)]);
+      if (this.#keys.size < MAX_CACHED) this.#keys.set(key, name);
+    }
+    return name;
   }
 
   #string(tag: number, value: string): void {

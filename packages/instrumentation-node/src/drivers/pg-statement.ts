@@ -10,6 +10,7 @@ import {
 } from "@otel-audit/semantic-conventions";
 
 import type { ObservedAction } from "../audit.ts";
+import { Memo } from "../memo.ts";
 import type { SqlClassification } from "../sql/classification.ts";
 import { type SearchPath, sqlTargets } from "../sql/targets.ts";
 import { property } from "../unknown.ts";
@@ -37,6 +38,8 @@ export function describe(
     action,
     targets: sqlTargets(classification, database, path),
     attributes: described,
+    // The session hands it out again for the same statement.
+    memo: new Memo(),
   };
 }
 

@@ -9,10 +9,11 @@ const NAME = "baggage";
  * application sees of its request, and gives to the next one after a redirect, stays as it was.
  */
 export function withBaggage(headers: unknown, exchange: Exchange): unknown {
+  if (!changesBaggage()) return headers;
   // Most requests have none and get none.
   const isNone = !Array.isArray(headers) && property(headers, NAME) === undefined;
   if (isNone && exchange.baggage(undefined) === undefined) return headers;
-  const entries = changesBaggage() ? entriesOf(headers) : undefined;
+  const entries = entriesOf(headers);
   if (entries === undefined) return headers;
   const value = exchange.baggage(joined(entries));
   if (value === undefined) return headers;
@@ -38,8 +39,8 @@ function entriesOf(headers: unknown): Entry[] | undefined {
 
 /** As undici has them: names and values by turns, in the request that is about to be sent. */
 export function withBaggageInList(list: unknown[], exchange: Exchange): void {
-  if (!list.some((name, i) => i % 2 === 0 && isBaggage(name)) && exchange.baggage(undefined) === undefined) return;
   if (!changesBaggage()) return;
+  if (!list.some((name, i) => i % 2 === 0 && isBaggage(name)) && exchange.baggage(undefined) === undefined) return;
   const entries = pairs(list);
   const value = exchange.baggage(joined(entries));
   if (value === undefined) return;

@@ -8,7 +8,7 @@ import {
 
 import { begin, type ObservedAction, type Operation } from "../../audit.ts";
 import { type Actor, currentActor } from "../../identity.ts";
-import { baggageOf } from "../../propagation/propagation.ts";
+import { baggageOf, changesBaggage } from "../../propagation/propagation.ts";
 import { property } from "../../unknown.ts";
 import { httpAction, type HttpDestination, originOf, otherHost, portOf, seenByOthers } from "./target.ts";
 
@@ -22,8 +22,8 @@ export class Exchange {
   operation: Operation | undefined;
   readonly destination: HttpDestination;
   readonly #ownWay: boolean;
-  // The head may be rendered in another context than the caller's.
-  readonly #actor: Actor | undefined = currentActor();
+  // For the `baggage` header; the head may be rendered in another context than the caller's.
+  readonly #actor: Actor | undefined = changesBaggage() ? currentActor() : undefined;
   #action: ObservedAction;
   #late: Attributes | undefined;
 
@@ -68,7 +68,9 @@ export class Exchange {
     answered(this.operation, status, this.#ownWay ? { ...this.#late, ...peer(socket) } : this.#late);
   }
 
-  readonly failed = (error: unknown): void => this.operation?.end(error, this.#late);
+  failed(error: unknown): void {
+    this.operation?.end(error, this.#late);
+  }
 }
 
 /** Ends the record of a request by its answer's status: 400 and above is a failure. */

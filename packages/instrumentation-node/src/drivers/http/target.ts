@@ -13,6 +13,7 @@ import {
 } from "@otel-audit/semantic-conventions";
 
 import type { ObservedAction, Target } from "../../audit.ts";
+import { Memo } from "../../memo.ts";
 import { isFunction, property } from "../../unknown.ts";
 
 /** Where a request goes and what it asks for, as the client library was told. */
@@ -57,15 +58,37 @@ const ACTIONS: Readonly<Record<string, AuditAction>> = {
 
 const DEFAULT_PORTS = { http: 80, https: 443 } as const;
 
+/** More actions than these, and of longer paths, are not remembered. */
+const MAX_ACTIONS = 2000;
+const MAX_PATH = 512;
+const actions = new Map<string, ObservedAction>();
+
+/** The audit action of one HTTP request; of most the same object again, because an agent asks for the same many times. */
+export function httpAction(destination: HttpDestination): ObservedAction {
+  const { path, socketPath, proxy, hostHeader } = destination;
+  const method = destination.method.toUpperCase();
+  const server = originOf(destination.scheme, destination.host, destination.port);
+  const isDirect = socketPath === undefined && proxy === undefined && method !== "CONNECT";
+  const isPlain = path.charCodeAt(0) === SLASH && (hostHeader === undefined || hostHeader === server.authority);
+  if (!isDirect || !isPlain || path.length > MAX_PATH) return describe(destination, method, server);
+  const end = path.search(QUERY);
+  const key = `${method} ${server.id}${end === -1 ? path : path.slice(0, end)}`;
+  let action = actions.get(key);
+  if (action === undefined) {
+    action = { ...describe(destination, method, server), memo: new Memo() };
+    if (actions.size >= MAX_ACTIONS) actions.clear();
+    actions.set(key, action);
+  }
+  return action;
+}
+
 /**
- * The audit action of one HTTP request. Its target's id has scheme, host in ASCII, port if not the default, and the
+ * Its target's id has scheme, host in ASCII, port if not the default, and the
  * path as a server would normalise it; no query, fragment or credentials. A request that goes to a proxy has two
  * targets: what it asks for, then the proxy. So has one over a unix socket: the socket (`unix:/path`), where it goes
  * whatever host it names, then its URL. Never throws.
  */
-export function httpAction(destination: HttpDestination): ObservedAction {
-  const method = destination.method.toUpperCase();
-  const server = originOf(destination.scheme, destination.host, destination.port);
+function describe(destination: HttpDestination, method: string, server: Origin): ObservedAction {
   const ids = requestIds(method, destination.path, server, destination.proxy);
   const { socketPath } = destination;
   const action = Object.hasOwn(ACTIONS, method) ? (ACTIONS[method] ?? "WRITE") : "WRITE";
@@ -102,25 +125,37 @@ export interface Origin {
 
 const MAX_ORIGINS = 1000;
 const origins = new Map<string, Origin>();
+/** The one that was asked for last. */
+let latest: (Pick<HttpDestination, "scheme" | "host" | "port"> & { readonly origin: Origin }) | undefined;
 
 /** The server that a client library was told; remembered, because an agent talks to few. */
 export function originOf(scheme: "http" | "https", host: string, port: number | string | undefined): Origin {
+  if (latest !== undefined && latest.host === host && latest.port === port && latest.scheme === scheme) {
+    return latest.origin;
+  }
   const key = `${scheme} ${port ?? ""} ${host}`;
-  const known = origins.get(key);
-  if (known !== undefined) return known;
+  let origin = origins.get(key);
+  if (origin === undefined) {
+    origin = parseOrigin(scheme, host, port);
+    if (key.length > MAX_HOST) return origin;
+    if (origins.size >= MAX_ORIGINS) origins.clear();
+    origins.set(key, origin);
+  }
+  latest = { scheme, host, port, origin };
+  return origin;
+}
+
+function parseOrigin(scheme: "http" | "https", host: string, port: number | string | undefined): Origin {
   const name = canonicalHost(host);
   const number = port === undefined || port === "" ? undefined : Number(port);
   const telling = number === undefined || number === DEFAULT_PORTS[scheme] ? undefined : number;
   const authority = telling === undefined ? name : `${name}:${telling}`;
-  const origin = {
+  return {
     id: `${scheme}://${authority}`,
     authority,
     address: name.startsWith("[") ? name.slice(1, -1) : name,
     port: telling === undefined || Number.isNaN(telling) ? undefined : telling,
   };
-  if (origins.size >= MAX_ORIGINS) origins.clear();
-  if (key.length <= MAX_HOST) origins.set(key, origin);
-  return origin;
 }
 
 /** What a Host header names, when that is another host than the connection goes to. */
@@ -163,6 +198,8 @@ function addressed(method: string, path: string, server: Origin): Ids {
   return [server.id + canonicalPath(path)];
 }
 
+const SLASH = 47;
+const QUERY = /[?#]/;
 const ABSOLUTE = /^https?:\/\//i;
 
 function canonicalAuthority(url: URL): string {
@@ -180,7 +217,7 @@ const ESCAPE = /%[0-9a-fA-F]{2}/g;
  * `/v1/refunds/%2e%2e/admin` is not taken for something under `/v1/refunds/`.
  */
 export function canonicalPath(requestTarget: string): string {
-  const end = requestTarget.search(/[?#]/);
+  const end = requestTarget.search(QUERY);
   const raw = end === -1 ? requestTarget : requestTarget.slice(0, end);
   if (PLAIN_PATH.test(raw)) return raw;
   const undone = raw.replace(UNRESERVED_ESCAPE, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)));

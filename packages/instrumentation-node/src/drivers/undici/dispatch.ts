@@ -87,7 +87,9 @@ function makeRequest(client: object, original: AnyFunction, args: unknown[], way
   const exchange = new Exchange(destinationOf(args[0], server, way), true, false);
   const { operation } = exchange;
   if (operation?.decided !== undefined) {
-    void operation.decided.then(() => send(client, original, args, exchange, operation)).catch(exchange.failed);
+    void operation.decided
+      .then(() => send(client, original, args, exchange, operation))
+      .catch((error: unknown) => exchange.failed(error));
     // Taken, as into a queue.
     return true;
   }
