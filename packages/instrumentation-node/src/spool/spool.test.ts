@@ -458,7 +458,9 @@ test("a spool directory that others can use is made private; one that is no dire
   const dir = tempDir("spool");
   writeFileSync(join(dir, "file"), "");
   const owner = thisOwner({}, { name: "test", version: "0" });
-  expect(() => new Spool(join(dir, "file"), owner, 1)).toThrow(expect.objectContaining({ code: "SPOOL" }));
+  for (const bad of [join(dir, "file"), join(dir, "file", "below"), "/proc/otel-audit/spool"]) {
+    expect(() => new Spool(bad, owner, 1)).toThrow(expect.objectContaining({ code: "SPOOL" }));
+  }
   mkdirSync(join(dir, "open"), { mode: 0o777 });
   const spool = new Spool(join(dir, "open"), owner, 1 << 20);
   expect(folders(join(dir, "open"))).toHaveLength(1);

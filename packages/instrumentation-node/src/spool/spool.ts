@@ -1,5 +1,5 @@
 import * as fs from "node:fs";
-import { join, relative, sep } from "node:path";
+import { dirname, join, relative, sep } from "node:path";
 
 import { FrameKind, FrameWriter, walkFrames } from "@otel-audit/ledger/frames";
 
@@ -51,6 +51,8 @@ const FILE_BYTES = 4 * 1024 * 1024;
 const MAP_AFTER_RECORDS = 512;
 /** So many mapped files are kept to be used again, until the next sign of life. */
 const MAX_SPARE = 8;
+/** So many closed files stay mapped until they are sent. */
+const MAX_MAPPED = 8;
 /** Room that is kept for how actions ended that have begun, each in bytes. */
 const OUTCOME_BYTES = 4096;
 /** How long the folder may go unwatched before it is looked at again, in milliseconds: a process can be frozen. */
@@ -432,10 +434,13 @@ export class Spool implements Sink {
   #fileOf(writer: FrameWriter | MappedWriter): SpoolFile {
     const { path, position: bytes } = writer;
     const rest = { path, owner: this.#owner, records: this.#records, bytes };
-    if (writer instanceof MappedWriter) {
+    const mapped = this.#closed.reduce((count, file) => (file.own?.mapped === undefined ? count : count + 1), 0);
+    if (writer instanceof MappedWriter && mapped < MAX_MAPPED) {
       return { ...rest, own: { mapped: writer }, read: () => new SpoolContents(walkFrames(writer.written)) };
     }
     writer.closeSync();
+    // What waits for long is read from the disk when its turn comes: memory is for what is written.
+    if (writer instanceof MappedWriter) writer.unmap();
     return { ...rest, own: { mapped: undefined }, read: () => readIfThere(path) };
   }
 
@@ -476,11 +481,22 @@ function onDisk(file: SpoolFile): SpoolFile {
  * and would read the records, or plant some.
  */
 function preparePrivateDirectory(directory: string): void {
-  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory);
   const stat = fs.lstatSync(directory);
   if (!stat.isDirectory()) throw new Error(`${directory} is not a directory`);
   const user = process.getuid?.();
   if (user === undefined) return;
   if (stat.uid !== user) throw new Error(`${directory} belongs to user ${stat.uid}, not to ${user}`);
   if ((stat.mode & 0o077) !== 0) fs.chmodSync(directory, 0o700);
+}
+
+/** Not by Node's recursive mkdir, which never returns below /proc. */
+function makeDirectory(directory: string): void {
+  if (fs.existsSync(directory)) return;
+  makeDirectory(dirname(directory));
+  try {
+    fs.mkdirSync(directory, { mode: 0o700 });
+  } catch (error) {
+    if (property(error, "code") !== "EEXIST") throw error;
+  }
 }
