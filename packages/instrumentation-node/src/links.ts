@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import { dirname } from "node:path";
 
+import { rethrowOverflow } from "./intrinsics.ts";
 import { ownWork } from "./own-work.ts";
 import { wallMs } from "./pristine.ts";
 
@@ -34,9 +35,9 @@ let keptAt = 0;
 export function lookTime(): number {
   const now = wallMs();
   if (now !== keptAt) {
+    kept.clear();
     keptAt = now;
     moved = 0;
-    kept.clear();
   }
   return now + moved;
 }
@@ -72,7 +73,8 @@ export function followBytes(raw: string): Place | undefined {
       "latin1",
     );
     return { itself: behind, behind };
-  } catch {
+  } catch (error) {
+    rethrowOverflow(error);
     return undefined;
   }
 }
@@ -123,7 +125,8 @@ function linkText(path: string): string | undefined {
     if (lstatSync(path, NO_THROW)?.isSymbolicLink() !== true) return undefined;
     const to = readlinkSync(path);
     return NO_PATH.test(to) ? undefined : to;
-  } catch {
+  } catch (error) {
+    rethrowOverflow(error);
     // Not allowed to look: then the call cannot follow it either.
     return undefined;
   }

@@ -1,3 +1,4 @@
+import { isPromise, whenSettled } from "../intrinsics.ts";
 import { isFunction } from "../unknown.ts";
 import { type Scope, runIn } from "./scope.ts";
 
@@ -15,7 +16,7 @@ const STEPS = ["next", "return", "throw"] as const;
  * @returns whether `value` is a generator
  */
 export function keepScope(value: unknown, scope: Scope, ended?: (error?: unknown) => void): boolean {
-  if (typeof value !== "object" || value === null || value instanceof Promise) return false;
+  if (typeof value !== "object" || value === null || isPromise(value)) return false;
   const kind = prototypeOf(prototypeOf(value));
   if ((kind !== ASYNC && kind !== SYNC) || !Object.isExtensible(value)) return false;
   for (const name of STEPS) {
@@ -33,7 +34,7 @@ function observe(step: () => unknown, ended: ((error?: unknown) => void) | undef
   if (ended === undefined) return step();
   try {
     const result = step();
-    if (result instanceof Promise) result.then((last) => isLast(last) && ended(), ended);
+    if (isPromise(result)) void whenSettled(result, (last) => isLast(last) && ended(), ended);
     else if (isLast(result)) ended();
     return result;
   } catch (error) {

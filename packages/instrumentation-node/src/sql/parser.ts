@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
+import { isPromise, whenSettled } from "../intrinsics.ts";
 import { ownWork } from "../own-work.ts";
 import { isFunction, isObject, property } from "../unknown.ts";
 import type { UnclassifiedReason } from "./classification.ts";
@@ -75,6 +76,8 @@ function loadedParser(): Parser | undefined {
   return current;
 }
 
+const NOTHING = (): void => {};
+
 function instantiate(): Parser {
   const require = createRequire(import.meta.url);
   const factory: unknown = require("libpg-query/wasm/libpg-query.js");
@@ -89,7 +92,7 @@ function instantiate(): Parser {
       done(new WebAssembly.Instance(code, imports)),
   };
   const whole: unknown = factory(module);
-  if (whole instanceof Promise) whole.catch(() => {});
+  if (isPromise(whole)) void whenSettled(whole, NOTHING, NOTHING);
   return parserOf(module);
 }
 

@@ -1,3 +1,5 @@
+import { rethrowOverflow } from "../../intrinsics.ts";
+
 /**
  * Whether the ESM loader is asking: it reads modules through the public functions too, with a URL (`readFileSync` from
  * Node 22 on, `promises.readFile` before). Applications rarely pass URLs, so that a look at the stack is affordable.
@@ -11,7 +13,8 @@ export function isEsmLoaderRead(argument: unknown): boolean {
     Error.prepareStackTrace = (_error, frames) => frames.some(isReader);
     const found: unknown = new Error("where").stack;
     return found === true;
-  } catch {
+  } catch (error) {
+    rethrowOverflow(error);
     return false;
   } finally {
     Error.stackTraceLimit = stackTraceLimit;

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { isAbsolute } from "node:path";
 import { devNull } from "node:os";
 
+import { rethrowOverflow } from "../../intrinsics.ts";
 import { ownWork } from "../../own-work.ts";
 import { beneathOthers } from "../../patch.ts";
 import { isObject, property } from "../../unknown.ts";
@@ -54,7 +55,8 @@ export function fileOfHandle(fd: unknown): FileName | undefined {
       const path = readlinkSync(`/proc/self/fd/${fd}`);
       return isAbsolute(path) ? fileName(path) : undefined;
     });
-  } catch {
+  } catch (error) {
+    rethrowOverflow(error);
     return undefined;
   }
 }

@@ -13,6 +13,7 @@ import {
 
 import type { ObservedAction, Target } from "../../audit.ts";
 import { Memo } from "../../memo.ts";
+import { rethrowOverflow } from "../../intrinsics.ts";
 import { ownWork } from "../../own-work.ts";
 import { follow, followBytes, lookTime } from "../../links.ts";
 import { urlPath } from "./urls.ts";
@@ -98,14 +99,16 @@ export class FileName implements Name {
   #look(): void {
     const now = lookTime();
     if (now === this.#lookedAt) return;
-    this.#lookedAt = now;
     const place = this.#encoding === "utf8" ? follow(this.raw) : followBytes(this.raw);
     const itself = place?.itself ?? this.resolved;
     const behind = place?.behind ?? this.resolved;
-    if (itself === (this.#itself ?? this).resolved && behind === (this.#behind ?? this).resolved) return;
-    this.#actions.clear();
-    this.#itself = this.#other(itself);
-    this.#behind = this.#other(behind);
+    if (itself !== (this.#itself ?? this).resolved || behind !== (this.#behind ?? this).resolved) {
+      this.#actions.clear();
+      this.#itself = this.#other(itself);
+      this.#behind = this.#other(behind);
+    }
+    // Last: a look that was cut short, by a stack that was used up, is none.
+    this.#lookedAt = now;
   }
 
   #other(resolved: string): Name | undefined {
@@ -188,10 +191,12 @@ function throughProc(path: string): string {
 export function workingDirectory(): string {
   try {
     return process.cwd();
-  } catch {
+  } catch (error) {
+    rethrowOverflow(error);
     try {
       return ownWork(() => readlinkSync("/proc/self/cwd")).replace(/ \(deleted\)$/, "");
-    } catch {
+    } catch (error) {
+      rethrowOverflow(error);
       return "/";
     }
   }

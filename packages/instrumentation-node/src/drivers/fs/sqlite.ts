@@ -3,7 +3,8 @@ import { types } from "node:util";
 
 import { EVENT_FILE_READ, EVENT_FILE_WRITE } from "@otel-audit/semantic-conventions";
 
-import { begin, observes, type Operation } from "../../audit.ts";
+import { begin, type ObservedAction, observes, type Operation } from "../../audit.ts";
+import { rethrowOverflow } from "../../intrinsics.ts";
 import { replace } from "../../patch.ts";
 import { type AnyFunction, isFunction, isObject, property } from "../../unknown.ts";
 import { type FileName, fileName, type Meaning } from "./paths.ts";
@@ -80,13 +81,18 @@ function construct(target: AnyFunction, args: unknown[], newTarget: Function): o
 }
 
 function open(args: unknown[]): Operation | undefined {
+  const action = describe(args);
+  return action && begin(action);
+}
+
+function describe(args: unknown[]): ObservedAction | undefined {
   try {
     const [path] = args;
     if (args.length > 0) args[0] = stablePath(path);
     if (args.length > 1) args[1] = stableOptions(args[1]);
-    const action = databaseFile(args[0])?.action(property(args[1], "readOnly") === true ? READ : WRITE);
-    return action && begin(action);
-  } catch {
+    return databaseFile(args[0])?.action(property(args[1], "readOnly") === true ? READ : WRITE);
+  } catch (error) {
+    rethrowOverflow(error);
     return undefined;
   }
 }

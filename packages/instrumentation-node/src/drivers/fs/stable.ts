@@ -1,5 +1,6 @@
 import { types } from "node:util";
 
+import { rethrowOverflow } from "../../intrinsics.ts";
 import { type AnyFunction, isFunction } from "../../unknown.ts";
 import { isFileHandle } from "./handles.ts";
 import { urlPath } from "./urls.ts";
@@ -48,7 +49,8 @@ function copyOf(options: object): Record<string, unknown> | undefined {
     if (prototype === null) Object.setPrototypeOf(copy, null);
     // What is not enumerable is not copied. No option is a symbol, and looking for those costs more than all the rest.
     return Object.getOwnPropertyNames(options).length === Object.keys(copy).length ? copy : undefined;
-  } catch {
+  } catch (error) {
+    rethrowOverflow(error);
     return undefined;
   }
 }

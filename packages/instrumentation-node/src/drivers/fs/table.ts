@@ -16,6 +16,7 @@ import {
 } from "@otel-audit/semantic-conventions";
 
 import type { ObservedAction, Target } from "../../audit.ts";
+import { rethrowOverflow } from "../../intrinsics.ts";
 import { ownWork } from "../../own-work.ts";
 import { property } from "../../unknown.ts";
 import { meaningOfFlags } from "./flags.ts";
@@ -234,7 +235,8 @@ function isDirectory(path: unknown, itself: boolean): boolean {
     const name = path instanceof Uint8Array ? Buffer.from(path) : (fileName(path)?.raw ?? "");
     const look = itself ? lstatSync : statSync;
     return ownWork(() => look(name, { throwIfNoEntry: false })?.isDirectory() === true);
-  } catch {
+  } catch (error) {
+    rethrowOverflow(error);
     return false;
   }
 }

@@ -1,10 +1,13 @@
 import { fileURLToPath } from "node:url";
 
+import { rethrowOverflow } from "../../intrinsics.ts";
+
 /** The path of a URL; undefined for what is none, or none of a file: the original says what is wrong with it. */
 export function urlPath(argument: object): string | undefined {
   try {
     return isUrl(argument) ? fileURLToPath(argument) : undefined;
-  } catch {
+  } catch (error) {
+    rethrowOverflow(error);
     return undefined;
   }
 }

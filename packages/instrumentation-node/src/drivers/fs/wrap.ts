@@ -1,8 +1,9 @@
 // A function written as a method has no `prototype`, like most of those it stands for; taking it out of its object is
 // the point here.
 // oxlint-disable typescript/unbound-method
-import { aloud, begin, count, observes, type Operation, quietlyApply } from "../../audit.ts";
+import { aloud, begin, count, type ObservedAction, observes, type Operation, quietlyApply } from "../../audit.ts";
 import { bindIdentity, quietlyAsync } from "../../identity.ts";
+import { isOverflow, isPromise, rethrowOverflow, whenSettled } from "../../intrinsics.ts";
 import { isModuleRead } from "../../module-hook.ts";
 import { type AnyFunction, isFunction, property } from "../../unknown.ts";
 import { isEsmLoaderRead } from "./esm-loader.ts";
@@ -68,7 +69,11 @@ function wrapCallback(row: Row, original: AnyFunction): AnyFunction {
       if (operation?.decided === undefined) {
         try {
           return inside(row, original, this, args);
-        } catch {
+        } catch (error) {
+          if (isOverflow(error)) {
+            if (operation !== undefined) end(row, operation, error);
+            throw error;
+          }
           // Arguments that `fs` does not take; its error may name the callback, which has to be the application's then.
           args[at] = callback;
           return runSync(row, operation, original, this, args);
@@ -133,16 +138,17 @@ async function hold(row: Row, operation: Operation, run: () => unknown): Promise
  * handles as handled.
  */
 function settled(row: Row, operation: Operation, result: unknown): unknown {
-  if (!(result instanceof Promise)) {
+  if (!isPromise(result)) {
     end(row, operation);
     return result;
   }
-  return result.then(
-    (value: unknown) => {
+  return whenSettled(
+    result,
+    (value) => {
       end(row, operation);
       return value;
     },
-    (error: unknown) => {
+    (error) => {
       end(row, operation, error ?? "_OTHER");
       throw error;
     },
@@ -167,13 +173,18 @@ function wrapIterable(row: Row, original: AnyFunction): AnyFunction {
 
 /** Describes and judges a call, and makes its arguments stable; undefined when it is not recorded. */
 function open(row: Row, args: unknown[], self: unknown, canWait: boolean): Operation | undefined {
+  const action = describe(row, args, self);
+  return action === undefined ? undefined : begin(action, canWait);
+}
+
+function describe(row: Row, args: unknown[], self: unknown): ObservedAction | undefined {
   try {
     const loading = row.loader === true && (isModuleRead(args[0]) || isEsmLoaderRead(args[0])) && isCode(args[0]);
     makeStable(row, args);
     const action = row.describe(args, self);
-    if (action === undefined) return undefined;
-    return begin(loading ? { ...action, loading } : action, canWait);
-  } catch {
+    return loading && action !== undefined ? { ...action, loading } : action;
+  } catch (error) {
+    rethrowOverflow(error);
     // Arguments that cannot even be looked at (a throwing getter): the original gets the same answers and throws, too.
     return undefined;
   }

@@ -1,5 +1,6 @@
 import { begin, observes, type Operation } from "../../audit.ts";
 import { bindIdentity, type Tool, toolAction, withCause } from "../../identity.ts";
+import { isPromise, whenSettled } from "../../intrinsics.ts";
 import { metaOf } from "../../propagation/propagation.ts";
 import { cleanName } from "../../text.ts";
 import { type AnyFunction, isObject, property } from "../../unknown.ts";
@@ -60,10 +61,11 @@ function tell(request: Record<PropertyKey, unknown>, { recordId }: Operation, co
 }
 
 function follow(operation: Operation, answer: unknown): unknown {
-  if (answer instanceof Promise) {
-    answer.then(
+  if (isPromise(answer)) {
+    void whenSettled(
+      answer,
       (result) => operation.end(errorOf(result)),
-      (error: unknown) => operation.end(failureOf(error)),
+      (error) => operation.end(failureOf(error)),
     );
   } else {
     operation.end();

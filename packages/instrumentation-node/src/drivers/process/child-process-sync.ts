@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 
 import type { AuditPolicyDeniedError } from "../../errors.ts";
 import type { Addition } from "../../following.ts";
+import { rethrowOverflow } from "../../intrinsics.ts";
 import { type AnyFunction, isFunction, isObject, property } from "../../unknown.ts";
 import { beginStart, type End, endStart, type Start, variable } from "./exec.ts";
 
@@ -80,7 +81,8 @@ function directory(cwd: unknown): string | undefined {
   if (typeof cwd === "string") return cwd;
   try {
     return cwd instanceof URL ? fileURLToPath(cwd) : undefined;
-  } catch {
+  } catch (error) {
+    rethrowOverflow(error);
     return undefined;
   }
 }

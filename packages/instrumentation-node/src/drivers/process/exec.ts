@@ -14,6 +14,7 @@ import { begin, observes, type Operation } from "../../audit.ts";
 import { noticeBypass } from "../../bypass.ts";
 import type { AuditPolicyDeniedError } from "../../errors.ts";
 import { addition, type Addition } from "../../following.ts";
+import { rethrowOverflow } from "../../intrinsics.ts";
 import { findProgram, isNode } from "./program.ts";
 
 /** A process that is about to start, as the system will be told. */
@@ -37,7 +38,8 @@ export function variable(env: Readonly<Record<string, unknown>>, name: string): 
 function workingDirectory(): string {
   try {
     return process.cwd();
-  } catch {
+  } catch (error) {
+    rethrowOverflow(error);
     // It was removed.
     return "/";
   }

@@ -2,6 +2,7 @@ import { accessSync, closeSync, constants, openSync, readSync, realpathSync, sta
 import { basename, delimiter, isAbsolute, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
+import { rethrowOverflow } from "../../intrinsics.ts";
 import { ownWork } from "../../own-work.ts";
 
 /** The program that a process is going to run. */
@@ -37,7 +38,8 @@ function isProgram(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
     return statSync(path).isFile();
-  } catch {
+  } catch (error) {
+    rethrowOverflow(error);
     return false;
   }
 }
@@ -54,7 +56,8 @@ export function isNode({ path }: Program): boolean {
   return ownWork(() => {
     try {
       return realpathSync(path) === realpathSync(process.execPath) || NODE_SCRIPT.test(firstLine(path));
-    } catch {
+    } catch (error) {
+      rethrowOverflow(error);
       return false;
     }
   });
