@@ -1,4 +1,10 @@
-import type { AuditAction, AuditActorType, AuditTargetType } from "@otel-audit/semantic-conventions";
+import { type AttributeList, ValueKind } from "@otel-audit/otlp";
+import {
+  ATTR_AUDIT_FILE_RECURSIVE,
+  type AuditAction,
+  type AuditActorType,
+  type AuditTargetType,
+} from "@otel-audit/semantic-conventions";
 import { TypedColumns } from "./typed-columns.ts";
 import type { CollectorFacts, CollectorVerdict, JudgedEvent } from "./types.ts";
 
@@ -15,14 +21,21 @@ const TARGET_ID = TypedColumns.find("TargetId");
 const READ_TARGETS = TypedColumns.find("ReadTargets");
 const WRITE_TARGETS = TypedColumns.find("WriteTargets");
 
-type Target = { type: AuditTargetType; id: string; access?: "read" | "write" };
+const RECURSIVE = Buffer.from(ATTR_AUDIT_FILE_RECURSIVE);
+
+type Target = JudgedEvent["targets"][number];
 
 /** The collector's verdict on what is about to be stored, undefined when it has none. Fails closed. */
-export function judge(columns: TypedColumns, facts: CollectorFacts): CollectorVerdict | undefined {
+export function judge(
+  columns: TypedColumns,
+  facts: CollectorFacts,
+  bytes: Uint8Array,
+  attributes: AttributeList,
+): CollectorVerdict | undefined {
   if (facts.judge === undefined) return undefined;
   let verdict: CollectorVerdict | undefined;
   try {
-    verdict = facts.judge(judgedEvent(columns));
+    verdict = facts.judge(judgedEvent(columns, isRecursive(bytes, attributes)));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return { decision: "deny", policyId: "", policyVersion: "", ruleId: "policy_error", reason };
@@ -34,12 +47,12 @@ export function judge(columns: TypedColumns, facts: CollectorFacts): CollectorVe
 }
 
 /** What a policy is asked. The unions hold what the vocabulary has; a producer may send any text. */
-function judgedEvent(columns: TypedColumns): JudgedEvent {
+function judgedEvent(columns: TypedColumns, recursive: boolean): JudgedEvent {
   const chain = columns.texts(ACTOR_CHAIN);
   return {
     event: columns.text(EVENT_NAME),
     action: asSent<AuditAction>(columns.text(ACTION)),
-    targets: judgedTargets(columns),
+    targets: recursive ? judgedTargets(columns).map(withAllBelow) : judgedTargets(columns),
     actorId: columns.text(ACTOR_ID),
     actorType: asSent<AuditActorType>(columns.text(ACTOR_TYPE)),
     ...(chain.length > 0 ? { actorChain: chain } : {}),
@@ -47,6 +60,22 @@ function judgedEvent(columns: TypedColumns): JudgedEvent {
     ...(columns.isEmpty(WORKFLOW_NAME) ? {} : { workflow: columns.text(WORKFLOW_NAME) }),
     ...(columns.isEmpty(TOOL_NAME) ? {} : { tool: columns.text(TOOL_NAME) }),
   };
+}
+
+/** Whether the action took directories with everything in them, as a column would have it: by the value's text. */
+function isRecursive(bytes: Uint8Array, attributes: AttributeList): boolean {
+  const row = attributes.find(bytes, RECURSIVE);
+  if (row === -1) return false;
+  const start = attributes.valueStart[row]!;
+  const kind = attributes.kind[row];
+  if (kind === ValueKind.Bool) return bytes[start] !== 0;
+  return kind === ValueKind.String && Buffer.from(bytes.subarray(start, attributes.valueEnd[row])).equals(TRUE);
+}
+
+const TRUE = Buffer.from("true");
+
+function withAllBelow(target: Target): Target {
+  return target.type === "file" ? { ...target, recursive: true } : target;
 }
 
 /** The main target first, then what is only read or written. */

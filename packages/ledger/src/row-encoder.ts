@@ -75,7 +75,7 @@ export class RowEncoder {
         out.length = rowStart;
         this.#prepare(index, span, stage);
         // Judged once, on the whole of it; a reduced record keeps that verdict.
-        if (stage === 0) verdict = judge(this.#columns, this.#facts);
+        if (stage === 0) verdict = judge(this.#columns, this.#facts, index.bytes, this.#span.attributes);
         this.#write(out, index, digest, verdict ?? NO_VERDICT);
         if (!this.#notes.overflow && out.length - rowStart <= LIMITS.record) break;
       }

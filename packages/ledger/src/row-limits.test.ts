@@ -383,6 +383,28 @@ describe("the collector's verdict", () => {
     });
   });
 
+  test.each([
+    [true, true],
+    ["true", true],
+    [false, undefined],
+    ["yes", undefined],
+  ])("judges directories with all that is in them where the attribute says %j", (value, recursive) => {
+    const seen: JudgedEvent[] = [];
+    const copy = {
+      "audit.event.name": "file.copy",
+      "audit.target.type": "file",
+      "audit.target.id": "file:///to",
+      "audit.target.read_ids": ["file:///from"],
+      "audit.target.write_ids": ["file:///to"],
+      "audit.file.recursive": value,
+    };
+    encodeAttributes(copy, { ...FACTS, judge: (event) => (seen.push(event), verdict) });
+    expect(seen[0]?.targets.map((target) => [target.id, target.recursive])).toEqual([
+      ["file:///to", recursive],
+      ["file:///from", recursive],
+    ]);
+  });
+
   test("is empty without a policy, whatever the producer sends", () => {
     expect(encodeAttributes(attributes)).toMatchObject({ CollectorDecision: "", CollectorPolicyRule: "" });
     expect(encodeAttributes(attributes, { ...FACTS, judge: () => undefined })).toMatchObject({ CollectorDecision: "" });

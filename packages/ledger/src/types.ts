@@ -22,7 +22,7 @@ export interface CollectorFacts {
 export interface JudgedEvent {
   readonly event: string;
   readonly action: AuditAction;
-  readonly targets: readonly { type: AuditTargetType; id: string; access?: "read" | "write" }[];
+  readonly targets: readonly { type: AuditTargetType; id: string; access?: "read" | "write"; recursive?: boolean }[];
   readonly actorId: string;
   readonly actorType: AuditActorType;
   readonly actorChain?: readonly string[];

@@ -236,6 +236,24 @@ rules:
     expect(denied.stderr).toContain("(stopped, no rule allows it)");
   });
 
+  it("learns what was done with whole directories, as it was done", async () => {
+    const agent = `
+      import fs from "node:fs";
+      fs.mkdirSync("build/deep/er", { recursive: true });
+      fs.writeFileSync("build/deep/er/x", "x");
+      fs.cpSync("build", "copy", { recursive: true });
+      fs.renameSync("copy", "moved");
+      fs.readdirSync("moved", { recursive: true });
+      for (const name of ["build", "moved"]) fs.rmSync(name, { recursive: true });`;
+    const dir = world({ "agent.mjs": agent });
+    const command = ["--json", "--agent", "bot", "--", "node", "agent.mjs"];
+    const first = await otelAudit.with({ cwd: dir }, "run", "--learn", "p.yaml", ...command);
+    expect(JSON.parse(first.stdout)).toMatchObject({ learned: { unlearned: [] } });
+    const second = await otelAudit.with({ cwd: dir }, "run", "--policy", "p.yaml", "--mode", "enforce", ...command);
+    expect(second.code, second.stderr).toBe(0);
+    expect(json(second).summary).toMatchObject({ actions: json(first).summary.actions, denied: [], toReview: [] });
+  });
+
   it("says before the run that a learned policy cannot be written, and writes none of nothing", async () => {
     const dir = world({ "p.yaml": "mine" });
     const exists = await otelAudit.with({ cwd: dir }, "run", "--learn", "p.yaml", "--", "touch", "ran");

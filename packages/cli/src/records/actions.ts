@@ -1,6 +1,7 @@
 import { DEFAULT_DATABASE } from "@otel-audit/exporter-clickhouse";
 import type { PolicyAction, PolicyTarget } from "@otel-audit/policy";
 import {
+  ATTR_AUDIT_FILE_RECURSIVE,
   EVENT_HTTP_REQUEST,
   EVENT_PROCESS_EXEC,
   EVENT_TOOL_CALL,
@@ -36,6 +37,7 @@ const COLUMNS = {
   TargetId: "TargetId",
   ReadTargets: "ReadTargets",
   WriteTargets: "WriteTargets",
+  Recursive: `toBool(SpanAttributes['${ATTR_AUDIT_FILE_RECURSIVE}'] = 'true')`,
   Decision: "EffectiveDecision",
   Rule: "if(CollectorDecision = '', PolicyRule, CollectorPolicyRule)",
   Stopped: "Blocked",
@@ -58,6 +60,8 @@ export interface RecordedAction {
   readonly TargetId: string;
   readonly ReadTargets: readonly string[];
   readonly WriteTargets: readonly string[];
+  /** Its files are directories with everything in them. */
+  readonly Recursive?: boolean;
   readonly Decision: string;
   readonly Rule: string;
   readonly Stopped: boolean;
@@ -124,8 +128,14 @@ export function policyAction(row: RecordedAction): PolicyAction {
   };
 }
 
+function targetsOf(row: RecordedAction): PolicyTarget[] {
+  const targets = namedTargets(row);
+  if (row.Recursive !== true) return targets;
+  return targets.map((target) => (target.type === "file" ? { ...target, recursive: true } : target));
+}
+
 /** The main target first. One that is read and written is there twice, as it was judged. */
-function targetsOf({ TargetType, TargetId, ReadTargets, WriteTargets }: RecordedAction): PolicyTarget[] {
+function namedTargets({ TargetType, TargetId, ReadTargets, WriteTargets }: RecordedAction): PolicyTarget[] {
   const type = asRecorded<AuditTargetType>(TargetType);
   const read = ReadTargets.map((id): PolicyTarget => ({ type: typeOf(id, type), id, access: "read" }));
   const written = WriteTargets.map((id): PolicyTarget => ({ type: typeOf(id, type), id, access: "write" }));

@@ -1,6 +1,6 @@
 import { compareText, groupBy } from "./collections.ts";
 import { unescapeGlob } from "./escape.ts";
-import { itemKey, type Item } from "./need.ts";
+import { ALL_BELOW, itemKey, type Item } from "./need.ts";
 
 /** So many siblings are read as "any of them". */
 const SIBLINGS = 3;
@@ -71,6 +71,8 @@ export function isId(segment: string): boolean {
 
 /** What stands for all of these paths, in the order of their texts. */
 function reduce(paths: readonly Path[], depth: number, rules: Rules): Path[] {
+  // Seen with everything in it: what was seen of it besides is in there.
+  if (paths.some(({ segments }) => segments[0] === ALL_BELOW)) return [allBelow(paths)];
   const leaves = paths.filter(({ segments }) => segments.length <= 1);
   const inner = paths.filter(({ segments }) => segments.length > 1);
   const folders = [...groupBy(inner, ({ segments }) => segments[0] ?? "")].map(([name, own]): Folder => {
@@ -85,9 +87,13 @@ function reduce(paths: readonly Path[], depth: number, rules: Rules): Path[] {
     ),
   ];
   if (mayGuess && !rules.careful && reduced.length > rules.most) {
-    return [{ segments: ["**"], items: reduced.flatMap(({ items }) => items) }];
+    return [allBelow(reduced)];
   }
   return reduced;
+}
+
+function allBelow(paths: readonly Path[]): Path {
+  return joined(ALL_BELOW, paths);
 }
 
 interface Folder {

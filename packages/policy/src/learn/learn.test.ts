@@ -13,6 +13,8 @@ function act(event: string, targets: readonly PolicyTarget[], extra: Extra = {})
 }
 const file = (path: string, extra?: Extra): PolicyAction =>
   act("file.read", [{ type: "file", id: `file://${path}` }], extra);
+const tree = (path: string, extra?: Extra): PolicyAction =>
+  act("file.delete", [{ type: "file", id: `file://${path}`, recursive: true }], { action: "DELETE", ...extra });
 const http = (id: string, extra?: Extra): PolicyAction => act("http.request", [{ type: "http.endpoint", id }], extra);
 const table = (name: string, access?: "read" | "write"): PolicyTarget => ({
   type: "database.table",
@@ -152,6 +154,33 @@ rules:
     expect(policy.evaluate(join).decision).toBe("allow");
     expect(policy.evaluate(sql([table("customers")], { action: "WRITE" })).decision).toBe("deny");
     expect(text).toContain("a rule cannot say which it may only read");
+  });
+
+  it.each<[string, readonly string[], readonly string[]]>([
+    ["alone", ["/srv/build"], ["/srv/build/**"]],
+    ["in a root", ["/build"], ["/build/**"]],
+    ["everything", ["/"], ["/**"]],
+    ["with a star in its name", ["/srv/a*b"], [String.raw`/srv/a\\*b/**`]],
+    ["beside others", ["a", "b"].map((name) => `/srv/w/${name}`), ["/srv/w/a/**", "/srv/w/b/**"]],
+    ["where siblings repeat", ["a", "b", "c"].map((name) => `/srv/w/job/${name}`), ["/srv/w/job/*/**"]],
+    ["and a directory in it", ["/srv/w/a", "/srv/w/a/b", "/srv/w/a/b/c"], ["/srv/w/a/**"]],
+  ])("has all of a directory that was taken with everything in it, %s", (_, paths, expected) => {
+    const actions = paths.map((path) => tree(path));
+    const { policy, text, unlearned } = learnPolicy(seen(...actions));
+    expect([patterns(text), unlearned]).toEqual([expected, []]);
+    for (const action of actions) expect(policy.evaluate(action).decision).toBe("allow");
+  });
+
+  it("takes a directory with what else was done in it, and no other one", () => {
+    const remove = (path: string): PolicyAction =>
+      act("file.delete", [{ type: "file", id: `file://${path}` }], { action: "DELETE" });
+    const inside = ["a", "b", "c", "d"].map((name) => remove(`/srv/w/job/${name}`));
+    const { policy, text } = learnPolicy(
+      seen(tree("/srv/w/job"), ...inside, remove("/srv/w/one"), remove("/srv/w/two")),
+    );
+    expect(patterns(text)).toEqual(["/srv/w/job/**", "/srv/w/one", "/srv/w/two"]);
+    expect(policy.evaluate(tree("/srv/w")).decision).toBe("deny");
+    expect(policy.evaluate(tree("/srv/w/one")).decision).toBe("deny");
   });
 
   it("keeps its wildcards from credentials, but for those who used them", () => {

@@ -40,7 +40,7 @@ export interface Who {
 /** A thing that was touched. */
 export interface Item {
   readonly kind: ResourceKind;
-  /** The pattern that takes this alone. */
+  /** The pattern that takes this alone; a directory that was taken with everything in it ends with `/**`. */
   readonly pattern: string;
   /** `https://host` of an address; empty for files. */
   readonly base: string;
@@ -49,6 +49,9 @@ export interface Item {
   /** `@secrets` or `@metadata`: named one by one. */
   readonly builtin: string | undefined;
 }
+
+/** The last segment of a directory with everything in it. */
+export const ALL_BELOW = "**";
 
 /** What one action needs to be allowed. */
 export interface Need {
@@ -132,7 +135,9 @@ function readItem(target: PolicyTarget): Item {
   const reading = readTarget(target.type, target.id);
   const { kind } = reading;
   const [base, rest] = split(reading);
-  const pattern = `${base}${escapeGlob(rest)}`;
+  const isTree = kind === "file" && target.recursive === true;
+  const own = `${base}${escapeGlob(rest)}`;
+  const pattern = isTree ? `${own.replace(/\/$/, "")}/${ALL_BELOW}` : own;
   checked(`the ${kind} ${JSON.stringify(reading.exact.slice(0, 80))}`, () => compileResourcePattern(kind, pattern));
   const builtin = builtinName(reading);
   const isSensitive = builtin === "@secrets" || builtin === "@metadata";
@@ -140,7 +145,7 @@ function readItem(target: PolicyTarget): Item {
     kind,
     pattern,
     base: kind === "http" ? base : "",
-    segments: isSensitive ? undefined : segmentsOf(reading, rest),
+    segments: isSensitive ? undefined : segmentsOf(reading, rest, isTree),
     builtin: isSensitive ? builtin : undefined,
   };
 }
@@ -167,12 +172,13 @@ function split({ kind, scheme, exact }: Reading): readonly [base: string, rest: 
 }
 
 /** Only of folders and addresses that every server reads the same way; a wildcard could not stand for the others. */
-function segmentsOf({ kind, exact, loose }: Reading, rest: string): readonly string[] | undefined {
+function segmentsOf({ kind, exact, loose }: Reading, rest: string, isTree: boolean): readonly string[] | undefined {
   if ((kind !== "http" && kind !== "file") || exact.split("/").length !== loose.split("/").length) {
     return undefined;
   }
   const segments = rest.split("/").slice(1);
-  return segments.every((segment) => segment !== "") ? segments.map(escapeGlob) : undefined;
+  if (segments.some((segment) => segment === "")) return undefined;
+  return [...segments.map(escapeGlob), ...(isTree ? [ALL_BELOW] : [])];
 }
 
 /** Each thing once. */
