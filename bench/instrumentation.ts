@@ -1,10 +1,16 @@
-// Added cost of an instrumented call: nothing installed, our register (identity, verdict of a policy with 4 globs, record
-// in the spool, shipped to a sink), our register with nobody to record, and the official instrumentation (always-on
-// sampler, batch processor, OTLP to the same sink).
+// Added cost of an instrumented call: nothing installed, our register (identity, verdict of a policy with 4 globs, intent
+// and outcome in the spool), our register with nobody to record, and the official instrumentation (always-on sampler,
+// batch processor, OTLP). Records and spans go to the same sink.
+//
+// What is counted is CPU time of all threads of the measured process, garbage collector and compiler included, over a
+// round of calls. What was recorded in a round is sent after it, by both: the official processor's queue is made big enough
+// to keep a round's spans, where its default would drop most of them. What the sending costs stands beside it, as "sent".
 //
 // The machine may be busy with other work, so that neither the clock nor the fastest of many rounds says much. Each variant
 // is a process of its own; they take turns in short rounds, and each says how much CPU time its round took. Other work only
-// adds to that (caches, memory), so that what counts is a low quantile over the rounds of several such processes.
+// adds to that (caches, memory), so that what counts is a low quantile over the rounds of several such processes. The
+// servers are in the measured process and answer with constant bytes: in another process, the kernel's work to wake that up
+// costs as much as the call and depends on what else the machine does. They cost the same in every variant.
 // Run: node bench/instrumentation.ts [readFileSync readFile.promises readFile http.get fetch pg]
 
 import { spawn } from "node:child_process";
@@ -23,33 +29,38 @@ interface Targets {
   readonly pgPort: number;
 }
 
+/** CPU time in µs of a round of calls, and of sending what they recorded. */
+interface Cost {
+  readonly calls: number;
+  readonly sending: number;
+}
+
 type Call = () => unknown;
 
-/** How often a call is made in one round: some 50 ms of it. */
+/** How often a call is made in one round: some 50 ms of it; what is on its way through sockets takes longer to be warm. */
 const CALLS = {
   readFileSync: 8000,
   "readFile.promises": 1000,
   readFile: 1000,
-  "http.get": 500,
-  fetch: 300,
-  pg: 1000,
+  "http.get": 1500,
+  fetch: 1000,
+  pg: 3000,
 };
 type Name = keyof typeof CALLS;
 const NAMES = ["readFileSync", "readFile.promises", "readFile", "http.get", "fetch", "pg"] as const satisfies Name[];
 const VARIANTS = ["bare", "ours", "ours, nobody", "official"] as const;
 type Variant = (typeof VARIANTS)[number];
-const ROUNDS = 16;
+const ROUNDS = 10;
 /** Rounds that are not counted: functions are compiled in them. */
-const WARM_UP = 6;
+const WARM_UP = 4;
+/** A round's spans are kept until it is over, and sent then. */
+const ROUND_IN_QUEUE = { maxQueueSize: 50_000, maxExportBatchSize: 10_000, scheduledDelayMillis: 600_000 };
 /** How often it is done again with new processes, whose memory lies differently. */
 const REPEATS = 3;
-/** In which what was recorded goes out, as it would between the calls of an agent. */
-const PAUSE_MS = 40;
-
 const QUANTILE = 0.2;
 
-/** CPU µs of a call, for each round. */
-type Round = Readonly<Record<Variant, number>>;
+/** Of one call, for each round. */
+type Round = Readonly<Record<Variant, Cost>>;
 
 async function compare(wanted: readonly Name[]): Promise<void> {
   const directory = fs.mkdtempSync(join(tmpdir(), "otel-audit-bench-"));
@@ -57,19 +68,16 @@ async function compare(wanted: readonly Name[]): Promise<void> {
   fs.mkdirSync(join(directory, "kb"));
   fs.writeFileSync(file, "x".repeat(1024));
   fs.writeFileSync(join(directory, "policy.yaml"), policy(directory));
-  const api = await listen(http.createServer((_, response) => response.end("ok")));
   const sink = await listen(http.createServer(acknowledge));
-  const postgres = await listen(net.createServer(speakPostgres));
-  const targets: Targets = { file, url: `http://127.0.0.1:${api.port}/v1/x`, pgPort: postgres.port };
   console.log("added µs of a call (x: times the bare call)");
   for (const name of wanted.length > 0 ? wanted : NAMES) {
     const rounds: Round[] = [];
     for (let repeat = 0; repeat < REPEATS; repeat++) {
-      rounds.push(...(await takeTurns(name, (variant) => start(name, variant, targets, sink.port, directory))));
+      rounds.push(...(await takeTurns(name, (variant) => start(name, variant, file, sink.port, directory))));
     }
     print(name, rounds);
   }
-  for (const { server } of [api, sink, postgres]) server.close();
+  sink.server.close();
   fs.rmSync(directory, { recursive: true });
   process.exit(0);
 }
@@ -78,12 +86,13 @@ async function takeTurns(name: Name, begin: (variant: Variant) => Measured): Pro
   const processes = VARIANTS.map((variant) => [variant, begin(variant)] as const);
   const rounds: Round[] = [];
   for (let round = -WARM_UP; round < ROUNDS; round++) {
-    const micros = new Map<Variant, number>();
+    const costs = new Map<Variant, Cost>();
     // Whoever comes first in a turn may find the machine in another state than who comes last.
     for (const [variant, measured] of round % 2 === 0 ? processes : processes.toReversed()) {
-      micros.set(variant, (await measured.round()) / CALLS[name]);
+      const { calls: micros, sending } = await measured.round();
+      costs.set(variant, { calls: micros / CALLS[name], sending: sending / CALLS[name] });
     }
-    const of = (variant: Variant): number => micros.get(variant) ?? Number.NaN;
+    const of = (variant: Variant): Cost => costs.get(variant) ?? { calls: Number.NaN, sending: Number.NaN };
     if (round >= 0) {
       rounds.push({ bare: of("bare"), ours: of("ours"), "ours, nobody": of("ours, nobody"), official: of("official") });
     }
@@ -93,20 +102,26 @@ async function takeTurns(name: Name, begin: (variant: Variant) => Measured): Pro
 }
 
 function print(name: Name, rounds: readonly Round[]): void {
-  const cost = (variant: Variant, quantile = QUANTILE): number => {
-    const sorted = rounds.map((round) => round[variant]).toSorted((a, b) => a - b);
+  const cost = (variant: Variant, quantile = QUANTILE, part: keyof Cost = "calls"): number => {
+    const sorted = rounds.map((round) => round[variant][part]).toSorted((a, b) => a - b);
     return sorted[Math.floor(sorted.length * quantile)] ?? Number.NaN;
   };
   const bare = cost("bare");
   const cells = VARIANTS.slice(1).map((variant) => {
     const added = cost(variant) - bare;
-    return `${variant} ${added < 0 ? "" : "+"}${added.toFixed(2)} (${((added + bare) / bare).toFixed(2)}x)`;
+    const sent = variant === "ours, nobody" ? "" : `, sent +${cost(variant, QUANTILE, "sending").toFixed(2)}`;
+    return `${variant} ${added < 0 ? "" : "+"}${added.toFixed(2)} (${((added + bare) / bare).toFixed(2)}x${sent})`;
   });
-  const ratio = (cost("ours") - bare) / (cost("official") - bare);
+  const ratio = (...parts: (keyof Cost)[]): string => {
+    const [ours, official] = (["ours", "official"] as const).map((variant) =>
+      parts.reduce((sum, part) => sum + cost(variant, QUANTILE, part), -bare),
+    );
+    return ((ours ?? 0) / (official ?? 0)).toFixed(2);
+  };
   const noise = cost("bare", 0.5) - bare;
   console.log(
     `${name.padEnd(18)} bare ${bare.toFixed(2)} µs (median +${noise.toFixed(2)}); ${cells.join("; ")}; ` +
-      `ours/official added: ${ratio.toFixed(2)}`,
+      `ours/official added: ${ratio("calls")}, with sending: ${ratio("calls", "sending")}`,
   );
 }
 
@@ -127,17 +142,14 @@ rules:
 
 /** A process that measures one variant. */
 interface Measured {
-  /** CPU time of a round, in microseconds. */
-  round(): Promise<number>;
+  round(): Promise<Cost>;
   stop(): void;
 }
 
-function start(name: Name, variant: Variant, targets: Targets, sinkPort: number, directory: string): Measured {
+function start(name: Name, variant: Variant, file: string, sinkPort: number, directory: string): Measured {
   const env: NodeJS.ProcessEnv = {
     ...process.env,
-    BENCH_FILE: targets.file,
-    BENCH_URL: targets.url,
-    BENCH_PG_PORT: String(targets.pgPort),
+    BENCH_FILE: file,
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${sinkPort}`,
     OTEL_AUDIT_SPOOL_DIR: join(directory, "spool"),
   };
@@ -161,32 +173,41 @@ function start(name: Name, variant: Variant, targets: Targets, sinkPort: number,
     round: async () => {
       const answer = once(child, "message");
       child.send("round");
-      const [micros] = await Promise.race([answer, failed]);
-      return Number(micros);
+      const [cost] = await Promise.race([answer, failed]);
+      return cost;
     },
     stop: () => void child.kill(),
   };
 }
 
 async function measure(name: Name, variant: Variant): Promise<void> {
-  if (variant === "official") startOfficial();
-  const call = await calls[name](targetsFrom(process.env));
+  const api = await listen(net.createServer(speakHttp));
+  const postgres = await listen(net.createServer(speakPostgres));
+  const send = variant === "official" ? startOfficial() : variant === "ours" ? await ourFlush() : async () => {};
+  const url = `http://127.0.0.1:${api.port}/v1/x`;
+  const call = await calls[name]({ file: process.env["BENCH_FILE"] ?? "", url, pgPort: postgres.port });
   const round = async (): Promise<void> => {
-    const before = process.cpuUsage();
+    const start = process.cpuUsage();
     for (let i = 0; i < CALLS[name]; i++) {
       const result = call();
       if (result instanceof Promise) await result;
     }
-    const { user, system } = process.cpuUsage(before);
-    await new Promise((resume) => setTimeout(resume, PAUSE_MS));
-    process.send?.(user + system);
+    const done = process.cpuUsage();
+    await send();
+    const sent = process.cpuUsage();
+    process.send?.({ calls: total(done) - total(start), sending: total(sent) - total(done) } satisfies Cost);
   };
   process.on("message", () => void round());
   process.on("disconnect", () => process.exit());
 }
 
-function targetsFrom(env: NodeJS.ProcessEnv): Targets {
-  return { file: env["BENCH_FILE"] ?? "", url: env["BENCH_URL"] ?? "", pgPort: Number(env["BENCH_PG_PORT"]) };
+function total({ user, system }: NodeJS.CpuUsage): number {
+  return user + system;
+}
+
+async function ourFlush(): Promise<() => Promise<unknown>> {
+  const { flush } = await import("@otel-audit/instrumentation-node");
+  return () => flush();
 }
 
 const calls: Readonly<Record<Name, (targets: Targets) => Promise<Call> | Call>> = {
@@ -218,8 +239,8 @@ const calls: Readonly<Record<Name, (targets: Targets) => Promise<Call> | Call>> 
   },
 };
 
-/** The official instrumentations, with everything recorded and sent. */
-function startOfficial(): void {
+/** The official instrumentations, with everything recorded. Returns what sends it. */
+function startOfficial(): () => Promise<void> {
   const require = createRequire(import.meta.url);
   const { BatchSpanProcessor, TracerProvider } = require("@opentelemetry/sdk-trace");
   const { OTLPTraceExporter } = require("@opentelemetry/exporter-trace-otlp-proto");
@@ -233,7 +254,7 @@ function startOfficial(): void {
     new (require("@opentelemetry/instrumentation-pg").PgInstrumentation)(),
   ];
   const provider = new TracerProvider({
-    spanProcessors: [new BatchSpanProcessor({ exporter: new OTLPTraceExporter() })],
+    spanProcessors: [new BatchSpanProcessor({ exporter: new OTLPTraceExporter(), ...ROUND_IN_QUEUE })],
   });
   api.context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   api.trace.setGlobalTracerProvider(provider);
@@ -241,6 +262,7 @@ function startOfficial(): void {
   // Their hooks run when a module is required; they mutate the objects that are imported by default above.
   require("fs");
   require("http");
+  return () => provider.forceFlush();
 }
 
 function acknowledge(request: http.IncomingMessage, response: http.ServerResponse): void {
@@ -263,6 +285,17 @@ const message = (type: string, ...parts: Buffer[]): Buffer => {
 };
 const int16 = (value: number): Buffer => Buffer.from([value >> 8, value & 255]);
 const int32 = (value: number): Buffer => Buffer.from([value >> 24, value >> 16, value >> 8, value]);
+
+const OK = Buffer.from(
+  "HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 03:19:31 GMT\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n" +
+    "Content-Length: 2\r\n\r\nok",
+);
+
+/** Every request has no body and comes in one piece, after the answer to the one before. */
+function speakHttp(socket: net.Socket): void {
+  socket.on("data", () => socket.write(OK));
+  socket.on("error", () => {});
+}
 
 /** As much PostgreSQL as it takes to answer every query with one row, so that the server costs next to nothing. */
 function speakPostgres(socket: net.Socket): void {

@@ -61,7 +61,7 @@ const DEFAULT_PORTS = { http: 80, https: 443 } as const;
 /** More actions than these, and of longer paths, are not remembered. */
 const MAX_ACTIONS = 2000;
 const MAX_PATH = 512;
-const actions = new Map<string, ObservedAction>();
+let known = 0;
 
 /** The audit action of one HTTP request; of most the same object again, because an agent asks for the same many times. */
 export function httpAction(destination: HttpDestination): ObservedAction {
@@ -71,13 +71,14 @@ export function httpAction(destination: HttpDestination): ObservedAction {
   const isDirect = socketPath === undefined && proxy === undefined && method !== "CONNECT";
   const isPlain = path.charCodeAt(0) === SLASH && (hostHeader === undefined || hostHeader === server.authority);
   if (!isDirect || !isPlain || path.length > MAX_PATH) return describe(destination, method, server);
-  const end = path.search(QUERY);
-  const key = `${method} ${server.id}${end === -1 ? path : path.slice(0, end)}`;
-  let action = actions.get(key);
+  const asked = withoutQuery(path);
+  // No path is taken for a method and a path: it begins with a slash.
+  const key = method === "GET" ? asked : `${method} ${asked}`;
+  let action = server.actions.get(key);
   if (action === undefined) {
     action = { ...describe(destination, method, server), memo: new Memo() };
-    if (actions.size >= MAX_ACTIONS) actions.clear();
-    actions.set(key, action);
+    if (known++ >= MAX_ACTIONS) forgetOrigins();
+    server.actions.set(key, action);
   }
   return action;
 }
@@ -121,6 +122,8 @@ export interface Origin {
   readonly address: string;
   /** Only when it is not the default. */
   readonly port: number | undefined;
+  /** Of requests to it, by method and path. */
+  readonly actions: Map<string, ObservedAction>;
 }
 
 const MAX_ORIGINS = 1000;
@@ -138,11 +141,17 @@ export function originOf(scheme: "http" | "https", host: string, port: number | 
   if (origin === undefined) {
     origin = parseOrigin(scheme, host, port);
     if (key.length > MAX_HOST) return origin;
-    if (origins.size >= MAX_ORIGINS) origins.clear();
+    if (origins.size >= MAX_ORIGINS) forgetOrigins();
     origins.set(key, origin);
   }
   latest = { scheme, host, port, origin };
   return origin;
+}
+
+function forgetOrigins(): void {
+  known = 0;
+  latest = undefined;
+  origins.clear();
 }
 
 function parseOrigin(scheme: "http" | "https", host: string, port: number | string | undefined): Origin {
@@ -155,6 +164,7 @@ function parseOrigin(scheme: "http" | "https", host: string, port: number | stri
     authority,
     address: name.startsWith("[") ? name.slice(1, -1) : name,
     port: telling === undefined || Number.isNaN(telling) ? undefined : telling,
+    actions: new Map(),
   };
 }
 
@@ -199,7 +209,6 @@ function addressed(method: string, path: string, server: Origin): Ids {
 }
 
 const SLASH = 47;
-const QUERY = /[?#]/;
 const ABSOLUTE = /^https?:\/\//i;
 
 function canonicalAuthority(url: URL): string {
@@ -217,13 +226,19 @@ const ESCAPE = /%[0-9a-fA-F]{2}/g;
  * `/v1/refunds/%2e%2e/admin` is not taken for something under `/v1/refunds/`.
  */
 export function canonicalPath(requestTarget: string): string {
-  const end = requestTarget.search(QUERY);
-  const raw = end === -1 ? requestTarget : requestTarget.slice(0, end);
+  const raw = withoutQuery(requestTarget);
   if (PLAIN_PATH.test(raw)) return raw;
   const undone = raw.replace(UNRESERVED_ESCAPE, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)));
   const url = parse(`http://h${undone.startsWith("/") || undone.startsWith("\\") ? "" : "/"}${undone}`);
   const path = url === undefined ? encodeURI(Buffer.from(undone).toString()) : url.pathname;
   return path.replace(ESCAPE, (escape) => escape.toUpperCase());
+}
+
+function withoutQuery(requestTarget: string): string {
+  const query = requestTarget.indexOf("?");
+  const fragment = requestTarget.indexOf("#");
+  const end = query === -1 || (fragment !== -1 && fragment < query) ? fragment : query;
+  return end === -1 ? requestTarget : requestTarget.slice(0, end);
 }
 
 const MAX_HOSTS = 1000;

@@ -18,8 +18,20 @@ interface Caller {
 /** The caller of a request that is not to be recorded, wherever a pool runs it later. */
 const NOBODY: Caller = { run: undefined, socketPath: undefined, proxy: undefined };
 
-/** Handlers of requests on their way through agents and pools. */
+/** The request that an agent or pool is just handing on, by its handler; mostly its client makes it before that returns. */
+let handed: object | undefined;
+let handedBy = NOBODY;
+/** Handlers of the others: those that wait in a queue. */
 const callers = new WeakMap<object, Caller>();
+
+function callerOf(handler: object): Caller | undefined {
+  return handler === handed ? handedBy : callers.get(handler);
+}
+
+function forget(handler: object): void {
+  if (handler === handed) handed = undefined;
+  else callers.delete(handler);
+}
 
 /** What was decided at `dispatch` about the request that is made inside of it; without an exchange it is not recorded. */
 export interface Decision {
@@ -51,18 +63,32 @@ export function wrapDispatch(original: AnyFunction): AnyFunction {
 
 /** `dispatch` of an agent or pool: whose request it is is known here, and maybe not where it is made. */
 function handOn(dispatcher: object, original: AnyFunction, args: unknown[], handler: object): unknown {
-  const known = callers.get(handler);
+  const known = callerOf(handler);
   if (known !== undefined) {
     if (known !== NOBODY) add(known, wayThrough(dispatcher));
     return within(dispatcher, original, args);
   }
-  const own: Caller =
-    observes() && !isTunnel(dispatcher, args[0]) ? { run: undefined, ...wayThrough(dispatcher) } : NOBODY;
-  callers.set(handler, own);
-  const result = within(dispatcher, original, args);
+  const own = observes() && !isTunnel(dispatcher, args[0]) ? callerThrough(dispatcher) : NOBODY;
+  if (handed !== undefined) callers.set(handed, handedBy);
+  handed = handler;
+  handedBy = own;
+  let result: unknown;
+  let isWaiting = false;
+  try {
+    result = within(dispatcher, original, args);
+    isWaiting = callerOf(handler) === own;
+  } finally {
+    handed = undefined;
+  }
   // Queued: whoever lets it through may be anybody. Few requests are, and a snapshot is dear.
-  if (own !== NOBODY && callers.get(handler) === own) own.run = AsyncLocalStorage.snapshot();
+  if (isWaiting) callers.set(handler, own);
+  if (isWaiting && own !== NOBODY) own.run = AsyncLocalStorage.snapshot();
   return result;
+}
+
+function callerThrough(dispatcher: object): Caller {
+  const { socketPath, proxy } = wayThrough(dispatcher);
+  return { run: undefined, socketPath, proxy };
 }
 
 function add(caller: Caller, way: Way): void {
@@ -72,8 +98,8 @@ function add(caller: Caller, way: Way): void {
 
 /** `dispatch` of a client, which makes the request. */
 function make(client: object, original: AnyFunction, args: unknown[], handler: object): unknown {
-  const caller = callers.get(handler);
-  callers.delete(handler);
+  const caller = callerOf(handler);
+  forget(handler);
   if (caller === NOBODY || isTunnel(client, args[0])) return decide(NOTHING, client, original, args);
   const way = caller ?? wayThrough(client);
   return caller?.run === undefined

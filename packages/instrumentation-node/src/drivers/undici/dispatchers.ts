@@ -25,7 +25,7 @@ const DIRECT: Way = { socketPath: undefined, proxy: undefined };
 
 /** Prototypes whose `dispatch` makes the request itself (true) or hands it on to another dispatcher. */
 const makers = new WeakMap<object, boolean>();
-const servers = new WeakMap<object, Server | undefined>();
+const servers = new WeakMap<object, Server>();
 const ways = new WeakMap<object, Way>();
 /** Clients that proxy agents open their tunnels with. */
 const diggers = new WeakSet<object>();
@@ -47,8 +47,12 @@ export function markMaker(prototype: object): void {
 }
 
 export function serverOf(client: object): Server | undefined {
-  if (!servers.has(client)) servers.set(client, parseServer(property(ownSymbol(client, "url"), "origin")));
-  return servers.get(client);
+  let server = servers.get(client);
+  if (server === undefined) {
+    server = parseServer(property(ownSymbol(client, "url"), "origin"));
+    if (server !== undefined) servers.set(client, server);
+  }
+  return server;
 }
 
 /** From an origin as text or URL. */
