@@ -90,6 +90,8 @@ export class Spool implements Sink {
   #closed: SpoolFile[] = [];
   /** Of closed files, the claimed ones included. */
   #closedBytes = 0;
+  /** Of what was put aside: it fills the disk like the rest, until a person has looked at it. */
+  #rejectedBytes = 0;
 
   /**
    * @param maxBytes how much may wait; what begins beyond it is refused
@@ -127,9 +129,9 @@ export class Spool implements Sink {
     return this.#epoch;
   }
 
-  /** Bytes that wait, written and claimed. */
+  /** Bytes that wait, written, claimed and put aside. */
   get bytes(): number {
-    return this.#closedBytes + this.#parked.bytes + (this.#writer?.position ?? 0);
+    return this.#closedBytes + this.#rejectedBytes + this.#parked.bytes + (this.#writer?.position ?? 0);
   }
 
   /** Whether there is no record that was not sent. Intents of actions under way may be there. */
@@ -249,6 +251,7 @@ export class Spool implements Sink {
     file.own?.mapped?.closeSync();
     const aside = join(this.#spoolDir, `rejected-${this.#owner.pid}-${this.#nextName()}`);
     fs.renameSync(file.path, aside);
+    this.#rejectedBytes += file.bytes;
     return aside;
   }
 
