@@ -105,6 +105,29 @@ test("a child with an identity of its own keeps it, under the one who started it
   });
 });
 
+test("who was only claimed to have led here is so in children and threads", async () => {
+  await using app = await family(`
+    import cp from "node:child_process";
+    import { Worker } from "node:worker_threads";
+    import { withAgent } from "$INDEX";
+    cp.spawnSync(process.execPath, ["$DIR/child.cjs"]);
+    withAgent({ id: "agent:sub" }, () => new Worker("$DIR/child.cjs"));
+  `);
+  const run = await app.run({
+    env: {
+      OTEL_AUDIT_AGENT_ID: "agent:own",
+      OTEL_AUDIT_AGENT_CHAIN: "agent:planner",
+      OTEL_AUDIT_AGENT_CLAIMED: "agent:planner,agent:no-part-of-it",
+    },
+  });
+  const files = run.actions.filter((span) => text(span, "audit.event.name") === "file.write");
+  const who = files.map(({ attributes }) => [attributes?.["audit.actor.id"], attributes?.["audit.actor.claimed"]]);
+  expect(who).toEqual([
+    ["agent:own", ["agent:planner"]],
+    ["agent:sub", ["agent:planner"]],
+  ]);
+});
+
 test("nothing of one identity is left over for another one", async () => {
   await using app = await family(`
     import cp from "node:child_process";

@@ -1,6 +1,6 @@
 import type { AuditActorType } from "@otel-audit/semantic-conventions";
 
-import { type Actor, MAX_CHAIN, resolveActor } from "./identity.ts";
+import { type Actor, MAX_CHAIN, resolveActor, withClaimed } from "./identity.ts";
 import { cleanName } from "./text.ts";
 
 /** Environment variables by name. */
@@ -22,6 +22,8 @@ const VARIABLES = {
 
 /** The agents that led to this one, root first: percent-encoded, comma separated. */
 const CHAIN = "OTEL_AUDIT_AGENT_CHAIN";
+/** Which of these ids came from another process and are only its word, in the same form. */
+const CLAIMED = "OTEL_AUDIT_AGENT_CLAIMED";
 /** The record of the action that started this process. */
 const CAUSE = "OTEL_AUDIT_CAUSE_RECORD_ID";
 
@@ -29,7 +31,7 @@ const CAUSE = "OTEL_AUDIT_CAUSE_RECORD_ID";
 const INHERITED = "OTEL_AUDIT_AGENT_INHERITED";
 
 /** Every variable of an identity. */
-export const IDENTITY_VARIABLES: readonly string[] = [...Object.values(VARIABLES), CHAIN, CAUSE, INHERITED];
+export const IDENTITY_VARIABLES: readonly string[] = [...Object.values(VARIABLES), CHAIN, CLAIMED, CAUSE, INHERITED];
 
 /** Who this process is, as whoever started it said; undefined when nobody did. */
 export function actorFromEnvironment(env: Environment): Actor | undefined {
@@ -50,7 +52,9 @@ export function actorFromEnvironment(env: Environment): Actor | undefined {
     undefined,
   );
   const chain = chainFrom(env[CHAIN]);
-  return chain.length === 0 ? actor : Object.freeze({ ...actor, chain: Object.freeze(chain) });
+  return chain.length === 0 && env[CLAIMED] === undefined
+    ? actor
+    : withClaimed({ ...actor, chain: Object.freeze(chain) }, idsFrom(env[CLAIMED]));
 }
 
 /** Whether the process has the identity of whoever started it. */
@@ -71,6 +75,7 @@ export function environmentOf(actor: Actor, cause: string | undefined): Environm
   const env: Record<string, string | undefined> = {
     ...causeEnvironment(cause),
     ...chainEnvironment(actor.chain),
+    ...claimedEnvironment(actor.claimed),
     [INHERITED]: "1",
   };
   for (const [key, variable] of Object.entries(VARIABLES)) {
@@ -83,7 +88,7 @@ export function environmentOf(actor: Actor, cause: string | undefined): Environm
 /** For a process that was given an identity of its own by the application: who started it. */
 export function callerEnvironment(caller: Actor, cause: string | undefined): Environment {
   const chain = chainEnvironment([...caller.chain, caller.id]);
-  return { ...causeEnvironment(cause), ...chain, [INHERITED]: undefined };
+  return { ...causeEnvironment(cause), ...chain, ...claimedEnvironment(caller.claimed), [INHERITED]: undefined };
 }
 
 /** For a process that nobody started, as far as is known. */
@@ -92,12 +97,24 @@ export function causeEnvironment(cause: string | undefined): Environment {
 }
 
 function chainEnvironment(chain: readonly string[]): Environment {
-  return { [CHAIN]: chain.length === 0 ? undefined : chain.map((id) => encodeURIComponent(id)).join(",") };
+  return { [CHAIN]: listOf(chain) };
+}
+
+function claimedEnvironment(claimed: readonly string[]): Environment {
+  return { [CLAIMED]: listOf(claimed) };
+}
+
+function listOf(ids: readonly string[]): string | undefined {
+  return ids.length === 0 ? undefined : ids.map((id) => encodeURIComponent(id)).join(",");
 }
 
 function chainFrom(text: string | undefined): readonly string[] {
-  const ids = (text ?? "").split(",").flatMap((part) => cleanName(decode(part.trim())) ?? []);
+  const ids = idsFrom(text);
   return ids.length <= MAX_CHAIN ? ids : [ids[0]!, ...ids.slice(1 - MAX_CHAIN)];
+}
+
+function idsFrom(text: string | undefined): readonly string[] {
+  return (text ?? "").split(",").flatMap((part) => cleanName(decode(part.trim())) ?? []);
 }
 
 function decode(text: string): string {

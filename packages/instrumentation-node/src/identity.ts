@@ -1,4 +1,4 @@
-export { type Actor, type AgentIdentity, actorOf, MAX_CHAIN, resolveActor } from "./identity/actor.ts";
+export { type Actor, type AgentIdentity, actorOf, MAX_CHAIN, resolveActor, withClaimed } from "./identity/actor.ts";
 export { currentAgent, shareIdentity, toolAction, type ToolCall, withAgent, withToolCall } from "./identity/agents.ts";
 export {
   asOurselves,

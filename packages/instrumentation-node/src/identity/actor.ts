@@ -103,7 +103,7 @@ export function claimedActor(claim: Claim, own: Actor | undefined): Actor {
   const { id, chain } = claim;
   const led = own === undefined || own.id === id ? chain : [...chain, id, ...own.chain];
   const behalf = own?.onBehalfOf === undefined && claim.onBehalfOf !== undefined ? [claim.onBehalfOf] : [];
-  return Object.freeze({
+  const actor = {
     id: own?.id ?? id,
     type: own?.type ?? claim.type,
     name: own === undefined ? claim.name : own.name,
@@ -115,8 +115,16 @@ export function claimedActor(claim: Claim, own: Actor | undefined): Actor {
     workflowId: own?.workflowId ?? (own?.workflowName === undefined ? claim.workflowId : undefined),
     conversation: own?.conversation ?? claim.conversation,
     chain: boundChain(led),
-    claimed: Object.freeze([...new Set([...chain, ...(own?.id === id ? [] : [id]), ...behalf])]),
-  });
+  };
+  // Our own agent may have been led here by an earlier claim.
+  return withClaimed(actor, [...chain, ...(own?.id === id ? [] : [id]), ...behalf, ...(own?.claimed ?? NONE)]);
+}
+
+/** The actor, with those of the ids that it has as the ones that are only claimed. */
+export function withClaimed(actor: Omit<Actor, "claimed">, ids: readonly string[]): Actor {
+  const { id, chain, onBehalfOf } = actor;
+  const claimed = ids.filter((each) => each === id || each === onBehalfOf || chain.includes(each));
+  return Object.freeze({ ...actor, claimed: Object.freeze([...new Set(claimed)]) });
 }
 
 function boundChain(chain: readonly string[]): readonly string[] {

@@ -2,6 +2,7 @@ import { array, assert, constantFrom, oneof, property, string, webUrl } from "fa
 import { expect, test } from "vitest";
 
 import { claimedActor, resolveActor } from "../identity/actor.ts";
+import { actorFromEnvironment, callerEnvironment, environmentOf } from "../identity-environment.ts";
 import { isRefused, readBaggage, withoutOurs, writeBaggage } from "./claim.ts";
 import { parseHosts, parseSources } from "./hosts.ts";
 
@@ -118,6 +119,22 @@ test("an agent of our own stays accountable, the claimed one stands before it", 
   // One agent in two processes is one agent.
   const same = claimedActor(read.claim, resolveActor({ id: actor.id }, undefined));
   expect(same).toMatchObject({ id: actor.id, chain: ["agent:root"], claimed: ["agent:root", "user:4711"] });
+  // Another claim on top of it takes nothing back.
+  const other = readBaggage(writeBaggage(resolveActor({ id: "agent:other" }, undefined), undefined));
+  if (isRefused(other) || other.claim === undefined) throw new Error("refused");
+  expect(claimedActor(other.claim, led).claimed).toEqual(["agent:other", ...led.claimed]);
+});
+
+test("what is claimed stays so in a process that is started under it", () => {
+  const read = readBaggage(writeBaggage(actor, undefined));
+  if (isRefused(read) || read.claim === undefined) throw new Error("refused");
+  const own = resolveActor({ id: "agent:own" }, undefined);
+  for (const led of [claimedActor(read.claim, own), claimedActor(read.claim, undefined), own]) {
+    expect(actorFromEnvironment(environmentOf(led, undefined))).toEqual(led);
+    const child = actorFromEnvironment({ ...callerEnvironment(led, undefined), OTEL_AUDIT_AGENT_ID: "agent:child" });
+    const chain = [...led.chain, led.id];
+    expect(child).toMatchObject({ id: "agent:child", chain, claimed: led.claimed.filter((id) => chain.includes(id)) });
+  }
 });
 
 test.each([

@@ -13,8 +13,9 @@ function act(event: string, targets: readonly PolicyTarget[], extra: Extra = {})
 }
 const file = (path: string, extra?: Extra): PolicyAction =>
   act("file.read", [{ type: "file", id: `file://${path}` }], extra);
-const tree = (path: string, extra?: Extra): PolicyAction =>
-  act("file.delete", [{ type: "file", id: `file://${path}`, recursive: true }], { action: "DELETE", ...extra });
+const remove = (path: string, recursive = false): PolicyAction =>
+  act("file.delete", [{ type: "file", id: `file://${path}`, recursive }], { action: "DELETE" });
+const tree = (path: string): PolicyAction => remove(path, true);
 const http = (id: string, extra?: Extra): PolicyAction => act("http.request", [{ type: "http.endpoint", id }], extra);
 const table = (name: string, access?: "read" | "write"): PolicyTarget => ({
   type: "database.table",
@@ -172,8 +173,6 @@ rules:
   });
 
   it("takes a directory with what else was done in it, and no other one", () => {
-    const remove = (path: string): PolicyAction =>
-      act("file.delete", [{ type: "file", id: `file://${path}` }], { action: "DELETE" });
     const inside = ["a", "b", "c", "d"].map((name) => remove(`/srv/w/job/${name}`));
     const { policy, text } = learnPolicy(
       seen(tree("/srv/w/job"), ...inside, remove("/srv/w/one"), remove("/srv/w/two")),
