@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
+import { isMainThread } from "node:worker_threads";
 
 import { FrameKind, FrameWriter, walkFrames } from "@otel-audit/ledger/frames";
 
@@ -76,7 +77,8 @@ export class Spool implements Sink {
   #epoch = 0;
   #watchedAt = monotonicMs();
   #writer: FrameWriter | MappedWriter | undefined;
-  #mapped = true;
+  /** Nothing would unmap the files of a thread that is terminated. */
+  #mapped = isMainThread;
   readonly #spare: MappedWriter[] = [];
   #fileNumber = 0;
   #sequence = 1;

@@ -1,3 +1,4 @@
+import { isAbsolute, sep } from "node:path";
 import { types } from "node:util";
 
 import { rethrowOverflow } from "../../intrinsics.ts";
@@ -18,9 +19,19 @@ export function stablePath(argument: unknown): unknown {
 
 /** A path that stays what it is, when the call has to wait: the application may change its URL. */
 export function fixedPath(argument: unknown): unknown {
-  if (typeof argument !== "object" || argument === null || types.isUint8Array(argument)) return argument;
-  return urlPath(argument) ?? argument;
+  if (typeof argument === "string") return argument === "" || isAbsolute(argument) ? argument : here() + argument;
+  if (typeof argument !== "object" || argument === null) return argument;
+  if (!types.isUint8Array(argument)) return urlPath(argument) ?? argument;
+  const absolute = argument.length === 0 || argument[0] === SLASH;
+  return absolute ? argument : Buffer.concat([Buffer.from(here()), argument]);
 }
+
+/** As text before a relative path: what follows is given to the system as it is. */
+function here(): string {
+  return process.cwd() + sep;
+}
+
+const SLASH = 0x2f;
 
 /** What takes the place of the functions in options. */
 type Change = (fn: AnyFunction) => AnyFunction;

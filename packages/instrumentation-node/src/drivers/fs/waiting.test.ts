@@ -140,3 +140,24 @@ test("what cannot wait is denied, and nobody is asked", () => {
   expect(result).toMatchObject({ sync: "EAUDITDENIED", asked: 0 });
   expect(() => readFileSync(join(app.work, "guarded"))).toThrow("ENOENT");
 });
+
+test("what was approved is what is done: another directory, other links", async () => {
+  await using moving = await makeApp({
+    "main.mjs": `import fs from "node:fs"; import fsp from "node:fs/promises"; import { setApprover } from "$INDEX";
+      fs.mkdirSync("to"); fs.mkdirSync("from"); fs.symlinkSync("from", "link"); fs.symlinkSync("to", "other");
+      const waiting = []; setApprover(() => new Promise((resolve) => waiting.push(resolve)));
+      const until = async () => { while (waiting.length === 0) await new Promise(setImmediate); return waiting.shift(); };
+      const allow = { decision: "allow", by: "user:b" };
+      const here = process.cwd();
+      const first = fsp.writeFile("guarded-1", "x");
+      let go = await until(); process.chdir("to"); go(allow); await first; process.chdir(here);
+      const second = new Promise((done) => fs.writeFile("link/guarded-2", "x", (error) => done(error?.rule)));
+      go = await until(); fs.renameSync("link", "gone"); fs.renameSync("other", "link"); go(allow);
+      console.log(JSON.stringify([await second, fs.existsSync("guarded-1"), fs.readdirSync("to")]));`,
+    "policy.yaml": POLICY.replace("{ agent: { not: none }, resource: guarded }", "{ resource: guarded }"),
+  });
+  const { stdout, stderr } = await moving.run({
+    env: { OTEL_AUDIT_POLICY: join(moving.dir, "policy.yaml"), OTEL_AUDIT_AGENT_ID: "agent:a" },
+  });
+  expect(stdout === "" ? stderr : JSON.parse(stdout)).toEqual(["changed_while_waiting", true, []]);
+});

@@ -3,6 +3,7 @@
 // oxlint-disable typescript/unbound-method
 import { aloud, begin, count, type ObservedAction, observes, type Operation, quietlyApply } from "../../audit.ts";
 import { bindIdentity, quietlyAsync } from "../../identity.ts";
+import { AuditPolicyDeniedError } from "../../errors.ts";
 import { isOverflow, isPromise, rethrowOverflow, whenSettled } from "../../intrinsics.ts";
 import { isModuleRead } from "../../module-hook.ts";
 import { type AnyFunction, isFunction, property } from "../../unknown.ts";
@@ -80,7 +81,8 @@ function wrapCallback(row: Row, original: AnyFunction): AnyFunction {
         }
       }
       fix(row, args);
-      void holdCallback(row, operation, () => inside(row, original, this, args), callback);
+      const decided = decide(row, operation, args, this);
+      void holdCallback(row, operation, decided, () => inside(row, original, this, args), callback);
       return undefined;
     },
   }.call;
@@ -96,10 +98,16 @@ function ending(row: Row, operation: Operation | undefined, callback: AnyFunctio
 }
 
 /** Runs the call when it is approved. What the callback throws is an uncaught exception, as it is without us. */
-async function holdCallback(row: Row, operation: Operation, run: () => unknown, callback: AnyFunction): Promise<void> {
-  await operation.decided;
-  if (operation.denied !== undefined) {
-    process.nextTick(callback, operation.denied);
+async function holdCallback(
+  row: Row,
+  operation: Operation,
+  decided: Promise<Error | undefined>,
+  run: () => unknown,
+  callback: AnyFunction,
+): Promise<void> {
+  const denied = await decided;
+  if (denied !== undefined) {
+    process.nextTick(callback, denied);
     return;
   }
   try {
@@ -120,18 +128,54 @@ function wrapPromise(row: Row, original: AnyFunction): AnyFunction {
       if (operation.denied !== undefined) return Promise.reject(operation.denied);
       if (operation.decided !== undefined) {
         fix(row, args);
-        return hold(row, operation, () => inside(row, original, this, args));
+        return hold(row, operation, decide(row, operation, args, this), () => inside(row, original, this, args));
       }
       return settled(row, operation, runSync(row, operation, original, this, args));
     },
   }.call;
 }
 
-async function hold(row: Row, operation: Operation, run: () => unknown): Promise<unknown> {
-  await operation.decided;
-  if (operation.denied !== undefined) throw operation.denied;
+async function hold(
+  row: Row,
+  operation: Operation,
+  decided: Promise<Error | undefined>,
+  run: () => unknown,
+): Promise<unknown> {
+  const denied = await decided;
+  if (denied !== undefined) throw denied;
   return settled(row, operation, run());
 }
+
+/**
+ * Waits for the approver. What was approved is what is done: a path that leads elsewhere by then, by other links or from
+ * another directory, is not what was asked about.
+ */
+async function decide(
+  row: Row,
+  operation: Operation,
+  args: readonly unknown[],
+  self: unknown,
+): Promise<Error | undefined> {
+  const asked = row.describe(args, self);
+  await operation.decided;
+  if (operation.denied !== undefined || asked === undefined) return operation.denied;
+  forgetLinks();
+  const found = row.describe(args, self)?.targets.map(({ id }) => id) ?? [];
+  if (found.join("\n") === asked.targets.map(({ id }) => id).join("\n")) return undefined;
+  operation.end(CHANGED);
+  const reason = "what was approved is not where the path leads now";
+  const target = asked.targets[0]?.id ?? "";
+  return new AuditPolicyDeniedError({
+    rule: CHANGED,
+    reason,
+    recordId: operation.recordId,
+    event: asked.event,
+    target,
+  });
+}
+
+/** `error.type` of an action that changed while it waited for an approver. */
+const CHANGED = "changed_while_waiting";
 
 /**
  * The derived promise is what the caller gets: a handler on the original beside it would mark a rejection that nobody
@@ -162,7 +206,8 @@ function wrapIterable(row: Row, original: AnyFunction): AnyFunction {
       const operation = open(row, args, this, true);
       if (operation?.denied !== undefined) return rejecting(operation.denied);
       if (operation?.decided !== undefined) {
-        return held(row, operation, () => inside(row, original, this, args));
+        const decided = decide(row, operation, args, this);
+        return held(row, operation, decided, () => inside(row, original, this, args));
       }
       const result = runSync(row, operation, original, this, args);
       if (operation !== undefined) end(row, operation);
@@ -216,7 +261,8 @@ function makeStable(row: Row, args: unknown[]): void {
 /** What waits is done as it was when it was judged. */
 function fix(row: Row, args: unknown[]): void {
   const paths = Math.min(row.paths ?? 1, args.length);
-  for (let i = 0; i < paths; i++) args[i] = fixedPath(args[i]);
+  // What a symbolic link holds is a text, and relative to where the link is.
+  for (let i = row.name === "symlink" ? 1 : 0; i < paths; i++) args[i] = fixedPath(args[i]);
 }
 
 function runSync(
@@ -279,9 +325,14 @@ async function* quietIterable(iterable: AsyncIterable<unknown>): AsyncGenerator 
 }
 
 /** Nothing is looked for before the first step, nor before somebody has answered. */
-async function* held(row: Row, operation: Operation, run: () => unknown): AsyncGenerator {
-  await operation.decided;
-  if (operation.denied !== undefined) throw operation.denied;
+async function* held(
+  row: Row,
+  operation: Operation,
+  decided: Promise<Error | undefined>,
+  run: () => unknown,
+): AsyncGenerator {
+  const denied = await decided;
+  if (denied !== undefined) throw denied;
   const result = runHeld(row, operation, run);
   if (isAsyncIterable(result)) yield* row.deep === true ? quietIterable(result) : result;
 }
