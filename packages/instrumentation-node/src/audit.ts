@@ -34,6 +34,8 @@ export interface ObservedAction {
   readonly side?: "server";
   /** A module's source is read: only recorded where a rule denies or reviews a resource that it belongs to, or of secrets. */
   readonly loading?: boolean;
+  /** So many bytes of attributes its end mostly has: room for them is kept in the intent. At most 100. */
+  readonly endRoom?: number;
   /** For an object that is handed out for many calls: what the core keeps with it. */
   readonly memo?: Memo;
 }

@@ -206,6 +206,7 @@ export class Core implements AuditCore {
       targets: action.targets,
       verdict,
       attributes: action.attributes,
+      endRoom: action.endRoom,
       memo: action.memo,
       parent: activeSpan(),
       startMicros,

@@ -20,6 +20,7 @@ export class BegunOperation implements Operation, InSpool {
   epoch = 0;
   headLength = 0;
   length = 0;
+  readonly hasRoom: boolean;
   head: Uint8Array | undefined = undefined;
   at = 0;
   newer: InSpool | undefined = undefined;
@@ -30,6 +31,7 @@ export class BegunOperation implements Operation, InSpool {
 
   constructor(begun: Begun, finish: Finish) {
     this.begun = begun;
+    this.hasRoom = begun.endRoom !== undefined;
     this.#finish = finish;
   }
 

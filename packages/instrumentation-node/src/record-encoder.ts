@@ -59,6 +59,8 @@ export interface Begun {
   readonly targets: readonly Target[];
   readonly verdict: Verdict;
   readonly attributes: Attributes | undefined;
+  /** Room in the intent for attributes that only its end has, in bytes. */
+  readonly endRoom?: number | undefined;
   readonly memo?: Memo | undefined;
   /** The application's active span when the action began: the record's parent. */
   readonly parent: ActiveSpan | undefined;
@@ -110,8 +112,12 @@ const MAX_CACHED = 512;
 /** Texts up to this length are copied by a loop. */
 const SHORT = 64;
 
-/** Before the Span of a spool's frame stands the record's number, as an unsigned 48-bit integer and two zero bytes. */
+/**
+ * Before the Span of a spool's frame stands the record's number, as an unsigned 48-bit integer, a byte that is 1 where an
+ * intent has room for its end, and a zero byte.
+ */
 export const SEQUENCE_BYTES = 8;
+export const ROOM_AT = 6;
 
 const UNKNOWN: Ended = { outcome: "unknown", errorType: undefined, attributes: undefined };
 
@@ -152,6 +158,16 @@ export class RecordEncoder {
   intent(record: Begun): void {
     this.#head(record);
     this.#tail(record, UNKNOWN, record.startMicros);
+    if (record.endRoom !== undefined) this.#room(record.endRoom);
+  }
+
+  /** Behind the Span; the last byte says how much of it is left. */
+  #room(length: number): void {
+    this.#need(length);
+    this.#buffer[ROOM_AT] = 1;
+    this.#buffer.fill(0, this.#at, this.#at + length - 1);
+    this.#at += length;
+    this.#buffer[this.#at - 1] = length;
   }
 
   /** Encodes a record and how it ended. */

@@ -38,6 +38,8 @@ export function describe(
     action,
     targets: sqlTargets(classification, database, path),
     attributes: described,
+    // For the number of rows.
+    endRoom: 40,
     // The session hands it out again for the same statement.
     memo: new Memo(),
   };

@@ -1,6 +1,6 @@
 import { type FrameDamage, FrameKind, type FrameScan } from "@otel-audit/ledger/frames";
 
-import { SEQUENCE_BYTES } from "../record-encoder.ts";
+import { ROOM_AT, SEQUENCE_BYTES } from "../record-encoder.ts";
 
 /** The frames of a spool file. A file has many thousands: they are asked for by index, and no object is made of each. */
 export class SpoolContents {
@@ -47,10 +47,17 @@ export class SpoolContents {
   span(index: number): Uint8Array | undefined {
     const { bytes, payloadStart, payloadEnd } = this.#scan;
     const start = payloadStart[index]! + SEQUENCE_BYTES;
-    const end = payloadEnd[index]!;
+    const end = payloadEnd[index]! - this.#room(index);
     // An end without a span went out already.
     if (start >= end || !(this.isEnd(index) || this.#orphans.has(index))) return undefined;
     return bytes.subarray(start, end);
+  }
+
+  /** What is left of the room that an intent had for its end, in bytes; none in an outcome of its own. */
+  #room(index: number): number {
+    const { bytes, kind, payloadStart, payloadEnd } = this.#scan;
+    if (kind[index] !== FrameKind.Intent && kind[index] !== FrameKind.Completed) return 0;
+    return bytes[payloadStart[index]! + ROOM_AT] === 1 ? bytes[payloadEnd[index]! - 1]! : 0;
   }
 
   /** The same file as the record of a process that died. */

@@ -71,12 +71,15 @@ export class MappedWriter {
   }
 
   /**
-   * Makes of an intent a record that is whole: its payload ends at `end`, and its open bytes are the first `length` of
-   * `tail`. The kind comes last: until then it is an intent, whose end is not known.
+   * Makes of an intent a record that is whole: its payload begins at `at`, its open bytes from `open` to `end` are the
+   * first `length` of `tail`, and the last byte says how many are left. The kind comes last: until then it is an intent,
+   * whose end is not known.
    */
-  complete(at: number, end: number, tail: Buffer, length: number): void {
+  complete(at: number, open: number, end: number, tail: Buffer, length: number): void {
     const { bytes } = this.#mapping;
-    tail.copy(bytes, end - length, 0, length);
+    tail.copy(bytes, open, 0, length);
+    const left = end - open - length;
+    if (left > 0) bytes[end - 1] = left;
     bytes[at - FRAME_HEADER_BYTES + KIND_AT] = FrameKind.Completed;
   }
 

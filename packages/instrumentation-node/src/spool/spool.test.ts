@@ -55,6 +55,7 @@ function begin(spool: Spool, length: number): (tailLength?: number) => void {
     epoch: 0,
     headLength: 0,
     head: undefined,
+    hasRoom: false,
     length: 0,
     at: 0,
     newer: undefined,

@@ -38,6 +38,8 @@ export interface InSpool {
   headLength: number;
   /** That part of the intent; undefined while it stands at `at` in the open file. */
   head: Uint8Array | undefined;
+  /** Its intent has room for a longer end: one that takes all but a byte of it, or less. */
+  readonly hasRoom: boolean;
   /** Of the intent as a whole, in bytes. */
   length: number;
   at: number;
@@ -165,13 +167,10 @@ export class Spool implements Sink {
   }
 
   #end(entry: InSpool, bytes: Buffer, length: number): FrameWriter | MappedWriter {
-    if (
-      this.#writer instanceof MappedWriter &&
-      entry.head === undefined &&
-      entry.headLength + length === entry.length
-    ) {
-      // The common case, a success of which nothing more is to be said: the intent becomes the record.
-      this.#writer.complete(entry.at, entry.at + entry.length, bytes, length);
+    const left = entry.length - entry.headLength - length;
+    if (this.#writer instanceof MappedWriter && entry.head === undefined && (entry.hasRoom ? left > 0 : left === 0)) {
+      // The common case, a success of which no more is to be said than there is room for: the intent becomes the record.
+      this.#writer.complete(entry.at, entry.at + entry.headLength, entry.at + entry.length, bytes, length);
       return this.#writer;
     }
     const writer = this.#writable(entry.headLength + length);

@@ -110,6 +110,8 @@ function describe(destination: HttpDestination, method: string, server: Origin):
     action,
     targets: targetsOf(ids, socketPath, action === "READ" ? "read" : "write"),
     attributes,
+    // For the status.
+    endRoom: 40,
   };
 }
 
