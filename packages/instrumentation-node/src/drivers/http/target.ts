@@ -174,7 +174,9 @@ function parseOrigin(scheme: "http" | "https", host: string, port: number | stri
 export function otherHost(header: string | undefined, server: Origin): string | undefined {
   if (header === undefined || header === server.authority) return undefined;
   const url = /[/?#@\\]/.test(header) ? undefined : parse(`${server.id.slice(0, server.id.indexOf(":"))}://${header}`);
-  const named = url === undefined ? encodeComponent(header.slice(0, MAX_HOST)) : canonicalAuthority(url);
+  // What stands before an @ would be credentials.
+  const host = header.slice(header.lastIndexOf("@") + 1);
+  const named = url === undefined ? encodeComponent(host.slice(0, MAX_HOST)) : canonicalAuthority(url);
   return named === server.authority ? undefined : named;
 }
 
