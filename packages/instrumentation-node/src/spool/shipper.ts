@@ -4,7 +4,8 @@ import { asOurselves } from "../identity.ts";
 import { ownWork } from "../own-work.ts";
 import { property } from "../unknown.ts";
 import type { SpoolContents } from "./contents.ts";
-import type { Spool, SpoolFile } from "./spool.ts";
+import type { SpoolFile } from "./closed-files.ts";
+import type { Spool } from "./spool.ts";
 import { type Answer, post } from "./transport.ts";
 import { clearTimeout, setTimeout } from "../pristine.ts";
 

@@ -1,32 +1,21 @@
 import * as fs from "node:fs";
-import { dirname, join, relative, sep } from "node:path";
+import { join } from "node:path";
 import { isMainThread } from "node:worker_threads";
 
-import { FrameKind, FrameWriter, walkFrames } from "@otel-audit/ledger/frames";
+import { FrameKind, FrameWriter } from "@otel-audit/ledger/frames";
 
 import type { Sink } from "../core.ts";
 import { InstrumentationError, SpoolFullError } from "../errors.ts";
 import { ownWork } from "../own-work.ts";
 import { property } from "../unknown.ts";
-import { SpoolContents } from "./contents.ts";
-import { EXTENSION, Leftover, readIfThere } from "./leftover.ts";
+import { ClosedFiles, type SpoolFile } from "./closed-files.ts";
+import type { SpoolContents } from "./contents.ts";
+import { preparePrivateDirectory } from "./directory.ts";
+import { EXTENSION } from "./leftover.ts";
 import { MappedWriter } from "./mapped-writer.ts";
-import { createFolder, mayBeAlive, type Owner, readOwner, touchOwner } from "./owner.ts";
+import { createFolder, type Owner, touchOwner } from "./owner.ts";
 import { Parked } from "./parked.ts";
 import { clearTimeout, monotonicMs, setTimeout } from "../pristine.ts";
-
-/** A closed file of records, to be sent and then removed. */
-export interface SpoolFile {
-  readonly path: string;
-  readonly owner: Owner;
-  /** How many records it holds; undefined for what another process wrote. */
-  readonly records: number | undefined;
-  readonly bytes: number;
-  /** Written by this thread; its memory, if it has one, can be used again. */
-  readonly own: { readonly mapped: MappedWriter | undefined } | undefined;
-  /** What it has to send; undefined when somebody else removed it. */
-  read(): SpoolContents | undefined;
-}
 
 /** What has begun, as its end needs it; filled in by `Spool.begin`. */
 export interface InSpool {
@@ -54,8 +43,6 @@ const FILE_BYTES = 4 * 1024 * 1024;
 const MAP_AFTER_RECORDS = 512;
 /** So many mapped files are kept to be used again, until the next sign of life. */
 const MAX_SPARE = 8;
-/** So many closed files stay mapped until they are sent. */
-const MAX_MAPPED = 8;
 /** Room that is kept for how actions ended that have begun, each in bytes. */
 const OUTCOME_BYTES = 4096;
 /** How long the folder may go unwatched before it is looked at again, in milliseconds: a process can be frozen. */
@@ -87,13 +74,9 @@ export class Spool implements Sink {
   /** What has begun and not ended: a list, newest first. */
   #newest: InSpool | undefined;
   #openCount = 0;
-  /** Who waits for room. */
-  readonly #waiting: (() => void)[] = [];
   /** In the open file, without intents. */
   #records = 0;
-  #closed: SpoolFile[] = [];
-  /** Of closed files, the claimed ones included. */
-  #closedBytes = 0;
+  readonly #closed = new ClosedFiles();
   /** Of what was put aside: it fills the disk like the rest, until a person has looked at it. */
   #rejectedBytes = 0;
 
@@ -135,12 +118,12 @@ export class Spool implements Sink {
 
   /** Bytes that wait, written, claimed and put aside. */
   get bytes(): number {
-    return this.#closedBytes + this.#rejectedBytes + this.#parked.bytes + (this.#writer?.position ?? 0);
+    return this.#closed.bytes + this.#rejectedBytes + this.#parked.bytes + (this.#writer?.position ?? 0);
   }
 
   /** Whether there is no record that was not sent. Intents of actions under way may be there. */
   get isEmpty(): boolean {
-    return this.#records === 0 && this.#closed.length === 0;
+    return this.#records === 0 && this.#closed.all.length === 0;
   }
 
   begin(entry: InSpool, bytes: Buffer, length: number, headLength: number, durable: boolean): void {
@@ -201,7 +184,7 @@ export class Spool implements Sink {
     return new Promise((resolve) => {
       // It keeps the process alive: an action waits.
       const timer = setTimeout(resolve, Math.max(0, timeoutMs));
-      this.#waiting.push(() => {
+      this.#closed.onRoom(() => {
         clearTimeout(timer);
         resolve();
       });
@@ -215,7 +198,7 @@ export class Spool implements Sink {
 
   /** Closed files that were not sent, oldest first. */
   closedFiles(): readonly SpoolFile[] {
-    return this.#closed;
+    return this.#closed.all;
   }
 
   /** Forgets a file and removes it from disk, after its records were acknowledged. */
@@ -238,11 +221,7 @@ export class Spool implements Sink {
 
   /** Forgets a file that is not there any more. */
   forget(file: SpoolFile): void {
-    const at = this.#closed.indexOf(file);
-    if (at === -1) return;
-    this.#closed.splice(at, 1);
-    this.#closedBytes -= file.bytes;
-    for (const go of this.#waiting.splice(0)) go();
+    this.#closed.forget(file);
   }
 
   /** Puts a file aside that no collector will take, for a person to look at. Returns its new path. */
@@ -258,22 +237,7 @@ export class Spool implements Sink {
 
   /** Takes over what processes that are dead left. Returns the number of files. */
   claimLeftovers(): number {
-    const before = this.#closed.length;
-    for (const entry of fs.readdirSync(this.#spoolDir, { withFileTypes: true })) {
-      const folder = join(this.#spoolDir, entry.name);
-      if (!entry.isDirectory() || entry.name.startsWith(".") || folder === this.#folder) continue;
-      const owner = readOwner(folder);
-      if (owner === undefined || mayBeAlive(owner, folder)) continue;
-      const claimed = join(this.#folder, entry.name);
-      try {
-        // Atomic: of two processes that see the same leftover one wins. Inside our folder it shares our fate.
-        fs.renameSync(folder, claimed);
-      } catch {
-        continue;
-      }
-      this.#collect(claimed);
-    }
-    return this.#closed.length - before;
+    return this.#closed.inherit(this.#spoolDir, this.#folder);
   }
 
   /** Tells processes that cannot see this one that it lives. */
@@ -290,19 +254,14 @@ export class Spool implements Sink {
 
   /** Gives back what was claimed and not sent: whoever looks next finds it where it was. */
   release(): void {
-    const folders = new Set(this.#closed.map((file) => relative(this.#folder, file.path).split(sep, 1)[0] ?? ""));
-    this.#closed = [];
-    this.#closedBytes = 0;
-    for (const name of folders) fs.renameSync(join(this.#folder, name), join(this.#spoolDir, name));
+    this.#closed.release(this.#spoolDir, this.#folder);
   }
 
   /** Closes all files, and removes the folder if nothing is left in it. What is under way stays, without an end. */
   close(): void {
     const nothing = this.isEmpty && this.#openCount === 0;
     this.#closeFile();
-    // Not unmapped: one of them may be being sent.
-    for (const file of this.#closed) file.own?.mapped?.closeSync();
-    this.#closed = this.#closed.map((file) => (file.own?.mapped === undefined ? file : onDisk(file)));
+    this.#closed.close();
     this.#dropSpare();
     this.#parked.close();
     if (nothing) fs.rmSync(this.#folder, { recursive: true, force: true });
@@ -428,79 +387,12 @@ export class Spool implements Sink {
         entry.head ??= writer.copy(entry.at, entry.headLength);
       }
     }
-    const file = this.#fileOf(writer);
+    this.#closed.add(writer, this.#owner, this.#records);
     this.#writer = undefined;
     this.#records = 0;
-    this.#closed.push(file);
-    this.#closedBytes += file.bytes;
-  }
-
-  #fileOf(writer: FrameWriter | MappedWriter): SpoolFile {
-    const { path, position: bytes } = writer;
-    const rest = { path, owner: this.#owner, records: this.#records, bytes };
-    const mapped = this.#closed.reduce((count, file) => (file.own?.mapped === undefined ? count : count + 1), 0);
-    if (writer instanceof MappedWriter && mapped < MAX_MAPPED) {
-      return { ...rest, own: { mapped: writer }, read: () => new SpoolContents(walkFrames(writer.written)) };
-    }
-    writer.closeSync();
-    // What waits for long is read from the disk when its turn comes: memory is for what is written.
-    if (writer instanceof MappedWriter) writer.unmap();
-    return { ...rest, own: { mapped: undefined }, read: () => readIfThere(path) };
-  }
-
-  /**
-   * Takes over what lies in a dead process's folder, and what that one had taken over. Those folders come to lie beside it:
-   * one in the other, processes that keep dying would make a path longer than any system takes.
-   */
-  #collect(folder: string): void {
-    const owner = readOwner(folder);
-    for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
-      if (!entry.isDirectory()) continue;
-      const beside = join(this.#folder, entry.name);
-      fs.renameSync(join(folder, entry.name), beside);
-      this.#collect(beside);
-    }
-    if (owner === undefined) return;
-    const leftover = new Leftover(folder, owner);
-    if (leftover.paths.length === 0) fs.rmSync(folder, { recursive: true, force: true });
-    for (const path of leftover.paths) {
-      const bytes = fs.statSync(path).size;
-      this.#closed.push({ path, owner, records: undefined, bytes, own: undefined, read: () => leftover.read(path) });
-      this.#closedBytes += bytes;
-    }
   }
 
   #nextName(): string {
     return `${String(++this.#fileNumber).padStart(8, "0")}${EXTENSION}`;
-  }
-}
-
-/** A file whose memory is gone. */
-function onDisk(file: SpoolFile): SpoolFile {
-  return { ...file, own: { mapped: undefined }, read: () => readIfThere(file.path) };
-}
-
-/**
- * A directory that only this user can enter. In a shared temporary directory somebody else could have made it first,
- * and would read the records, or plant some.
- */
-function preparePrivateDirectory(directory: string): void {
-  makeDirectory(directory);
-  const stat = fs.lstatSync(directory);
-  if (!stat.isDirectory()) throw new Error(`${directory} is not a directory`);
-  const user = process.getuid?.();
-  if (user === undefined) return;
-  if (stat.uid !== user) throw new Error(`${directory} belongs to user ${stat.uid}, not to ${user}`);
-  if ((stat.mode & 0o077) !== 0) fs.chmodSync(directory, 0o700);
-}
-
-/** Not by Node's recursive mkdir, which never returns below /proc. */
-function makeDirectory(directory: string): void {
-  if (fs.existsSync(directory)) return;
-  makeDirectory(dirname(directory));
-  try {
-    fs.mkdirSync(directory, { mode: 0o700 });
-  } catch (error) {
-    if (property(error, "code") !== "EEXIST") throw error;
   }
 }
