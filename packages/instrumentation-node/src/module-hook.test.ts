@@ -57,6 +57,25 @@ test("a package that was loaded before is patched at once, each copy once", asyn
   expect(run.stdout).toBe("late 1\n1\n");
 });
 
+/** The files of a package of these under another name. */
+function alias(from: string, to: string): Record<string, string> {
+  const own = Object.entries(PACKAGE).filter(([file]) => file.includes(`/${from}/`));
+  return Object.fromEntries(own.map(([file, text]) => [file.replace(`/${from}/`, `/${to}/`), text]));
+}
+
+test("a package that is installed under another name is the one that it says it is", async () => {
+  await using app = await makeApp({
+    "main.cjs": `console.log(require("scoped").value, require("other").inner.value, require("stranger").value);`,
+    "preload.mjs": PRELOAD,
+    ...alias("@scope/lib", "scoped"),
+    ...alias("lib", "other"),
+    "node_modules/stranger/package.json": `{ "name": "stranger" }`,
+    "node_modules/stranger/index.js": `exports.value = "original";`,
+  });
+  const run = await app.run({ nodeArgs: ["--import", `${app.dir}/preload.mjs`] });
+  expect([run.stdout, run.stderr]).toEqual(["@scope/lib 4.5.6 lib 1.2.3 original\n", ""]);
+});
+
 test("pg is seen under every import style", async () => {
   const require = createRequire(import.meta.url);
   const main = require.resolve("pg").replaceAll("\\", "/");

@@ -42,6 +42,8 @@ let pendingRead: string | undefined;
  * `Module.prototype.load` too (Node 20 to 24): no loader hook is needed. A package that is an ES module itself or is
  * bundled into the application is not seen.
  *
+ * A package that is installed under another name is seen where its main file is index.js, or by a file in it.
+ *
  * Patch prototypes, or properties of the exports object in place: ES modules copy named exports when they are linked.
  *
  * @param name a package's name (`pg`); the hook sees its main file. Or a file in it, with its extension
@@ -118,14 +120,36 @@ function offer(module: LoadedModule): void {
   if (at === -1) return;
   const inside = module.filename.slice(at + NODE_MODULES.length).replaceAll(sep, "/");
   const slash = inside.indexOf("/", inside.startsWith("@") ? inside.indexOf("/") + 1 : 0);
-  const name = slash === -1 ? inside : inside.slice(0, slash);
+  const folder = slash === -1 ? inside : inside.slice(0, slash);
+  const file = slash === -1 ? "" : inside.slice(slash);
+  const directory = module.filename.slice(0, at + NODE_MODULES.length + folder.length);
+  const name = nameOf(folder, file, directory);
   const byName = hooks.get(name);
-  const byFile = hooks.get(inside);
-  if (byName === undefined && byFile === undefined) return;
-  const directory = module.filename.slice(0, at + NODE_MODULES.length + name.length);
-  if (byName !== undefined && isMain(name, module.filename)) call(byName, name, directory, module);
+  const byFile = hooks.get(`${name}${file}`);
+  if (byName !== undefined && isMain(folder, module.filename)) call(byName, name, directory, module);
   if (byFile !== undefined) call(byFile, name, directory, module);
 }
+
+/** What a package is called in its package.json, by directory: of those that may be installed under another name. */
+const names = new Map<string, string>();
+
+/**
+ * A package's name: of its folder, or where it is installed under an alias (`npm:undici@7`) its own. To have it read for
+ * each package of an application would cost its start; the file that was loaded says which ones may be meant.
+ */
+function nameOf(folder: string, file: string, directory: string): string {
+  if (hooks.has(folder) || hooks.has(`${folder}${file}`)) return folder;
+  if (file !== MAIN && ![...hooks.keys()].some((hooked) => hooked.endsWith(file))) return folder;
+  let name = names.get(directory);
+  if (name === undefined) {
+    name = manifestOf(directory, "name") ?? folder;
+    names.set(directory, name);
+  }
+  return name;
+}
+
+/** Of the packages that are hooked by their name, undici's. */
+const MAIN = "/index.js";
 
 function isMain(name: string, filename: string): boolean {
   try {
@@ -141,7 +165,7 @@ function call(registered: Iterable<PackageHook>, name: string, directory: string
     offered.set(hook, files);
     if (files.has(module.filename)) continue;
     files.add(module.filename);
-    const loaded: LoadedPackage = { name, version: packageVersion(directory), filename: module.filename };
+    const loaded: LoadedPackage = { name, version: manifestOf(directory, "version"), filename: module.filename };
     try {
       hook(module.exports, loaded);
     } catch (error) {
@@ -150,11 +174,11 @@ function call(registered: Iterable<PackageHook>, name: string, directory: string
   }
 }
 
-function packageVersion(directory: string): string | undefined {
+function manifestOf(directory: string, key: "name" | "version"): string | undefined {
   try {
     const text = ownWork(() => readFileSync(`${directory}${sep}package.json`, "utf8"));
-    const version = property(JSON.parse(text), "version");
-    return typeof version === "string" ? version : undefined;
+    const value = property(JSON.parse(text), key);
+    return typeof value === "string" ? value : undefined;
   } catch {
     return undefined;
   }

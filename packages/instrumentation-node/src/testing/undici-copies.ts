@@ -11,14 +11,15 @@ const require = createRequire(import.meta.url);
 /**
  * A fresh copy of undici in a directory of its own, as an application has it that depends on that version.
  * @param installed `undici` (8), `undici7` or `undici6`
- * @param name what its directory is called
+ * @param name what its directory is called; another one than its own: nothing says that it is undici
  */
 export function undiciCopy(installed: "undici" | "undici7" | "undici6", name = "undici"): typeof Undici {
   const to = join(tempDir("undici"), "node_modules", name);
   mkdirSync(to, { recursive: true });
-  cpSync(dirname(require.resolve(`${installed}/package.json`)), to, {
+  const manifest = require.resolve(`${installed}/package.json`);
+  cpSync(dirname(manifest), to, {
     recursive: true,
-    filter: (path) => !/\/(?:docs|types)$/.test(path),
+    filter: (path) => !/\/(?:docs|types)$/.test(path) && (name === "undici" || path !== manifest),
   });
   const copy: typeof Undici = require(to);
   return copy;

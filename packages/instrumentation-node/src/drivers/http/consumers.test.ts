@@ -133,7 +133,7 @@ const CONSUMERS: readonly (readonly [string, Consumer])[] = [
   ...ofUndici("undici 8", undiciCopy("undici")),
   ...ofUndici("undici 7", undiciCopy("undici7")),
   ...ofUndici("undici 6", undiciCopy("undici6")),
-  // Under another name than its own it is not known for undici.
+  // Under another name than its own, and without a package.json, it is not known for undici.
   ...ofUndici("unknown undici 7", undiciCopy("undici7", "unknown")),
 ];
 
