@@ -1,6 +1,7 @@
 import type { Endpoints } from "@otel-audit/collector";
 import { Command } from "commander";
 import { readFile } from "node:fs/promises";
+import { refuseUnderAudit } from "../audited.ts";
 import { CliError, describeSystemError } from "../errors.ts";
 import { print, tell } from "../output/stdout.ts";
 import { VERSION } from "../version.ts";
@@ -43,6 +44,7 @@ async function collector(options: CollectorCommandOptions): Promise<void> {
     await print(DEFAULT_CONFIG);
     return;
   }
+  refuseUnderAudit("collector");
   const text = options.config === undefined ? DEFAULT_CONFIG : await readConfig(options.config);
   const config = parseConfig(text, { file: options.config ?? "built-in configuration" });
   const stopped = signalled();

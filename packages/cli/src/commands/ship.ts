@@ -2,6 +2,7 @@ import type { ShipSpoolOptions } from "@otel-audit/instrumentation-node";
 import { Command } from "commander";
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
+import { refuseUnderAudit } from "../audited.ts";
 import { CliError, ExitCode } from "../errors.ts";
 import { print, tell } from "../output/stdout.ts";
 import { printable, safeJson } from "../output/text.ts";
@@ -48,6 +49,7 @@ export function shipCommand(): Command {
 }
 
 async function ship(dir: string, options: ShipOptions): Promise<number> {
+  refuseUnderAudit("ship");
   await checkDirectory(dir);
   const where = await destination(options.endpoint);
   const result = await shipAll(resolve(dir), where, options.timeout);

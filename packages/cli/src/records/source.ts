@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { refuseUnderAudit } from "../audited.ts";
 import { CliError } from "../errors.ts";
 import type { AuditQuery } from "./query.ts";
 import { readState, type CollectorState } from "./state.ts";
@@ -55,6 +56,7 @@ export class RecordSource {
       const running = await RecordSource.#ofRunning(options, dataDir, state);
       if (running !== undefined) return running;
     }
+    refuseUnderAudit("reading a data directory");
     return RecordSource.#ofFiles(options, dataDir, state);
   }
 
