@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { makeApp } from "./testing/run-app.ts";
 
 const MAIN = `
-  import { withFlush } from "$INDEX"; import fs from "node:fs";
+  import { flush, withFlush } from "$INDEX"; import fs from "node:fs";
   const handler = withFlush(function (...args) {
     fs.readdirSync("$WORK");
     if (args[0] === "fail") throw new RangeError("no");
@@ -11,6 +11,9 @@ const MAIN = `
   }, { timeoutMs: 200 });
   console.log(JSON.stringify(await handler.call({ name: "self" }, 1, 2)));
   console.log(await handler.call({}, "fail").catch((error) => error.name));
+  // Long enough to take over what an earlier process left.
+  await new Promise((done) => setTimeout(done, Number(process.env.LINGER ?? 0)));
+  await flush(200);
   process.exit();`;
 
 test("a handler answers and fails as without it, also while nobody takes its records", async () => {
@@ -22,5 +25,5 @@ test("a handler answers and fails as without it, also while nobody takes its rec
   );
   expect(app.sink.spans).toEqual([]);
   expect(await app.run({ env: { OTEL_AUDIT_DISABLED: "1" } })).toMatchObject(expected);
-  expect((await app.run()).actions).toHaveLength(4);
+  expect((await app.run({ env: { LINGER: "500" } })).actions).toHaveLength(4);
 });
