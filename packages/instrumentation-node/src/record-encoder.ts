@@ -1,4 +1,4 @@
-import { type AttributeValue, encodeAttribute } from "@otel-audit/otlp/encoding";
+import type { AttributeValue } from "@otel-audit/otlp/encoding";
 import type { Verdict } from "@otel-audit/policy";
 import {
   ATTR_AUDIT_ACTION,
@@ -35,6 +35,7 @@ import type { Actor, Tool } from "./identity.ts";
 import { randomInto } from "./ids.ts";
 import type { Memo } from "./memo.ts";
 import { redactCredentials } from "./redaction.ts";
+import { encodedKey, SpanWriter } from "./span-writer.ts";
 import { bound } from "./text.ts";
 import type { ActiveSpan } from "./trace-context.ts";
 
@@ -109,8 +110,6 @@ const CONSTANT = Buffer.concat([
 const SEQUENCE_KEY = encodedKey(ATTR_AUDIT_PRODUCER_SEQUENCE);
 const UNATTRIBUTED = attributes({ [ATTR_AUDIT_ACTOR_TYPE]: "service" });
 const MAX_CACHED = 512;
-/** Texts up to this length are copied by a loop. */
-const SHORT = 64;
 
 /**
  * Before the Span of a spool's frame stands the record's number, as an unsigned 48-bit integer, a byte that is 1 where an
@@ -127,23 +126,21 @@ const UNKNOWN: Ended = { outcome: "unknown", errorType: undefined, attributes: u
  * order: what is known only afterwards stands last, so that an outcome is a copy of its intent with another end.
  */
 export class RecordEncoder {
-  #buffer = Buffer.allocUnsafe(16 * 1024);
-  #at = 0;
+  readonly #out = new SpanWriter();
   #headLength = 0;
   readonly #actors = new WeakMap<Actor, Uint8Array>();
   readonly #verdicts = new Map<string, { verdict: Verdict; bytes: Uint8Array }[]>();
   readonly #kinds = new Map<string, Map<AuditAction, Uint8Array>>();
   readonly #outcomes = new Map<AuditOutcome, Uint8Array>();
-  readonly #keys = new Map<string, Uint8Array>();
 
   /** Where what was encoded last stands, from its beginning. */
   get bytes(): Buffer {
-    return this.#buffer;
+    return this.#out.bytes;
   }
 
   /** How much was encoded last. */
   get length(): number {
-    return this.#at;
+    return this.#out.length;
   }
 
   /**
@@ -163,11 +160,11 @@ export class RecordEncoder {
 
   /** Behind the Span; the last byte says how much of it is left. */
   #room(length: number): void {
-    this.#need(length);
-    this.#buffer[ROOM_AT] = 1;
-    this.#buffer.fill(0, this.#at, this.#at + length - 1);
-    this.#at += length;
-    this.#buffer[this.#at - 1] = length;
+    this.#out.need(length);
+    this.#out.bytes[ROOM_AT] = 1;
+    this.#out.bytes.fill(0, this.#out.length, this.#out.length + length - 1);
+    this.#out.length += length;
+    this.#out.bytes[this.#out.length - 1] = length;
   }
 
   /** Encodes a record and how it ended. */
@@ -178,61 +175,61 @@ export class RecordEncoder {
 
   /** Encodes how a record ended. */
   tail(opened: Opened, end: Ended, endMicros: number): void {
-    this.#at = 0;
+    this.#out.length = 0;
     this.#tail(opened, end, endMicros);
   }
 
   #head(record: Begun): void {
     const { parent, sequence } = record;
-    this.#buffer.writeUIntLE(sequence, 0, 6);
-    this.#buffer.writeUInt16LE(0, 6);
-    this.#at = SEQUENCE_BYTES;
+    this.#out.bytes.writeUIntLE(sequence, 0, 6);
+    this.#out.bytes.writeUInt16LE(0, 6);
+    this.#out.length = SEQUENCE_BYTES;
     this.#ids(parent);
-    this.#need(64);
-    this.#time(0x39, record.startMicros);
-    this.#attribute(ATTR_AUDIT_RECORD_ID, record.recordId);
-    this.#sequence(sequence);
-    if (record.supersedes !== undefined) this.#attribute(ATTR_AUDIT_RECORD_SUPERSEDES, record.supersedes);
-    if (record.cause !== undefined) this.#attribute(ATTR_AUDIT_CAUSE_RECORD_ID, record.cause);
+    this.#out.need(64);
+    this.#out.time(0x39, record.startMicros);
+    this.#out.attribute(ATTR_AUDIT_RECORD_ID, record.recordId);
+    this.#out.integer(SEQUENCE_KEY, sequence);
+    if (record.supersedes !== undefined) this.#out.attribute(ATTR_AUDIT_RECORD_SUPERSEDES, record.supersedes);
+    if (record.cause !== undefined) this.#out.attribute(ATTR_AUDIT_CAUSE_RECORD_ID, record.cause);
     if (record.tool !== undefined) {
-      this.#attribute(ATTR_GEN_AI_TOOL_NAME, record.tool.name);
-      if (record.tool.callId !== undefined) this.#attribute(ATTR_GEN_AI_TOOL_CALL_ID, record.tool.callId);
+      this.#out.attribute(ATTR_GEN_AI_TOOL_NAME, record.tool.name);
+      if (record.tool.callId !== undefined) this.#out.attribute(ATTR_GEN_AI_TOOL_CALL_ID, record.tool.callId);
     }
     this.#common(record);
-    this.#headLength = this.#at;
+    this.#headLength = this.#out.length;
   }
 
   /** What is the same for every record of one action object, by one actor and with one verdict. */
   #common(record: Begun): void {
     const { event, action, actor, verdict, memo } = record;
     if (memo?.encoded !== undefined && memo.encodedVerdict === verdict && memo.encodedActor === actor) {
-      this.#raw(memo.encoded);
+      this.#out.raw(memo.encoded);
       return;
     }
-    const start = this.#at;
-    this.#raw(CONSTANT);
-    this.#string(0x2a, bound(record.name ?? event, MAX_NAME));
-    this.#need(64);
-    this.#byte(0x30);
-    this.#byte(record.side === undefined ? kindOf(event) : SPAN_KIND_SERVER);
-    this.#raw(this.#kind(event, action));
+    const start = this.#out.length;
+    this.#out.raw(CONSTANT);
+    this.#out.string(0x2a, bound(record.name ?? event, MAX_NAME));
+    this.#out.need(64);
+    this.#out.byte(0x30);
+    this.#out.byte(record.side === undefined ? kindOf(event) : SPAN_KIND_SERVER);
+    this.#out.raw(this.#kind(event, action));
     this.#targets(record.targets, action === AUDIT_ACTION_VALUE_READ ? "read" : "write");
     this.#attributes(record.attributes, undefined);
-    this.#raw(this.#actor(actor));
-    this.#raw(this.#verdict(verdict));
+    this.#out.raw(this.#actor(actor));
+    this.#out.raw(this.#verdict(verdict));
     if (memo === undefined) return;
-    memo.encoded = Uint8Array.from(this.#buffer.subarray(start, this.#at));
+    memo.encoded = Uint8Array.from(this.#out.bytes.subarray(start, this.#out.length));
     memo.encodedVerdict = verdict;
     memo.encodedActor = actor;
   }
 
   #tail(record: Opened, end: Ended, endMicros: number): void {
-    this.#need(64);
-    this.#time(0x41, Math.max(endMicros, record.startMicros));
-    this.#raw(this.#outcome(end.outcome));
-    if (end.errorType !== undefined) this.#attribute(ATTR_ERROR_TYPE, bound(end.errorType, MAX_ERROR_TYPE));
+    this.#out.need(64);
+    this.#out.time(0x41, Math.max(endMicros, record.startMicros));
+    this.#out.raw(this.#outcome(end.outcome));
+    if (end.errorType !== undefined) this.#out.attribute(ATTR_ERROR_TYPE, bound(end.errorType, MAX_ERROR_TYPE));
     this.#attributes(end.attributes, record.attributes);
-    if (end.outcome === "failure") this.#raw(STATUS_ERROR);
+    if (end.outcome === "failure") this.#out.raw(STATUS_ERROR);
   }
 
   /** @param written attributes that stand there already: of a repeated key only the first counts */
@@ -242,61 +239,41 @@ export class RecordEncoder {
       const value = attributes[key];
       if (value === undefined || (written !== undefined && Object.hasOwn(written, key))) continue;
       const most = key === ATTR_AUDIT_POLICY_DOCUMENT ? MAX_DOCUMENT : MAX_VALUE;
-      this.#attribute(key, typeof value === "string" ? bound(value, most) : value);
+      this.#out.attribute(key, typeof value === "string" ? bound(value, most) : value);
     }
-  }
-
-  /** `audit.producer.sequence`. */
-  #sequence(value: number): void {
-    const low = value % 2 ** 28;
-    const high = Math.floor(value / 2 ** 28);
-    const length = high === 0 ? varintLength(low) : 4 + varintLength(high);
-    this.#need(SEQUENCE_KEY.length + 24);
-    this.#byte(0x4a);
-    this.#byte(SEQUENCE_KEY.length + 2 + 1 + length);
-    this.#raw(SEQUENCE_KEY);
-    this.#byte(0x12);
-    this.#byte(1 + length);
-    this.#byte(0x18);
-    if (high === 0) {
-      this.#varint(low);
-      return;
-    }
-    for (let shift = 0; shift < 28; shift += 7) this.#byte(((low >>> shift) & 0x7f) | 0x80);
-    this.#varint(high);
   }
 
   #ids(parent: ActiveSpan | undefined): void {
-    this.#need(48);
-    this.#byte(0x0a);
-    this.#byte(16);
-    if (parent === undefined) randomInto(this.#buffer, this.#at, 16);
-    else this.#buffer.write(parent.traceId, this.#at, "hex");
-    this.#at += 16;
-    this.#byte(0x12);
-    this.#byte(8);
-    randomInto(this.#buffer, this.#at, 8);
-    this.#at += 8;
+    this.#out.need(48);
+    this.#out.byte(0x0a);
+    this.#out.byte(16);
+    if (parent === undefined) randomInto(this.#out.bytes, this.#out.length, 16);
+    else this.#out.bytes.write(parent.traceId, this.#out.length, "hex");
+    this.#out.length += 16;
+    this.#out.byte(0x12);
+    this.#out.byte(8);
+    randomInto(this.#out.bytes, this.#out.length, 8);
+    this.#out.length += 8;
     if (parent === undefined) return;
-    this.#byte(0x22);
-    this.#byte(8);
-    this.#buffer.write(parent.spanId, this.#at, "hex");
-    this.#at += 8;
+    this.#out.byte(0x22);
+    this.#out.byte(8);
+    this.#out.bytes.write(parent.spanId, this.#out.length, "hex");
+    this.#out.length += 8;
     const state = parent.traceState?.serialize();
-    if (typeof state === "string" && state !== "") this.#string(0x1a, bound(state, 512));
+    if (typeof state === "string" && state !== "") this.#out.string(0x1a, bound(state, 512));
   }
 
   /** @param usual the side of what does not say on which it is: a proxy, what a symbolic link leads to */
   #targets(targets: readonly Target[], usual: "read" | "write"): void {
     const main = targets[0];
     if (main === undefined) return;
-    this.#attribute(ATTR_AUDIT_TARGET_TYPE, main.type);
-    this.#attribute(ATTR_AUDIT_TARGET_ID, targetId(main));
+    this.#out.attribute(ATTR_AUDIT_TARGET_TYPE, main.type);
+    this.#out.attribute(ATTR_AUDIT_TARGET_ID, targetId(main));
     if (targets.length < 2) return;
     const read = targets.filter(({ access = usual }) => access === "read").map(targetId);
     const write = targets.filter(({ access = usual }) => access === "write").map(targetId);
-    if (read.length > 0) this.#attribute(ATTR_AUDIT_TARGET_READ_IDS, [...new Set(read)].slice(0, MAX_TARGETS));
-    if (write.length > 0) this.#attribute(ATTR_AUDIT_TARGET_WRITE_IDS, [...new Set(write)].slice(0, MAX_TARGETS));
+    if (read.length > 0) this.#out.attribute(ATTR_AUDIT_TARGET_READ_IDS, [...new Set(read)].slice(0, MAX_TARGETS));
+    if (write.length > 0) this.#out.attribute(ATTR_AUDIT_TARGET_WRITE_IDS, [...new Set(write)].slice(0, MAX_TARGETS));
   }
 
   #actor(actor: Actor | undefined): Uint8Array {
@@ -317,7 +294,9 @@ export class RecordEncoder {
     }
     for (const entry of known) if (sameVerdict(entry.verdict, verdict)) return entry.bytes;
     const bytes = verdictAttributes(verdict);
-    if (known.length < 16) known.push({ verdict, bytes });
+    // A policy that is loaded again and again has new ones.
+    if (known.length === 16) known.shift();
+    known.push({ verdict, bytes });
     return bytes;
   }
 
@@ -344,114 +323,6 @@ export class RecordEncoder {
     }
     return bytes;
   }
-
-  #attribute(key: string, value: AttributeValue): void {
-    if (typeof value === "number" && value >= 0 && value < 2 ** 28 && Number.isInteger(value)) {
-      this.#number(key, value);
-      return;
-    }
-    if (typeof value !== "string") {
-      this.#raw(encodeAttribute(key, value));
-      return;
-    }
-    const name = this.#key(key);
-    const length = this.#size(value);
-    const any = 1 + varintLength(length) + length;
-    const total = name.length + varintLength(any) + any;
-    this.#need(total + 16);
-    this.#byte(0x4a);
-    this.#varint(total);
-    this.#raw(name);
-    this.#varint(any);
-    this.#byte(0x0a);
-    this.#text(value, length);
-  }
-
-  /** An attribute with a status, a port, a count: most that are no text. */
-  #number(key: string, value: number): void {
-    const name = this.#key(key);
-    const length = varintLength(value);
-    const total = name.length + 2 + length;
-    this.#need(total + 16);
-    this.#byte(0x4a);
-    this.#varint(total);
-    this.#raw(name);
-    this.#byte(1 + length);
-    this.#byte(0x18);
-    this.#varint(value);
-  }
-
-  /** Its key and the tag of its value. */
-  #key(key: string): Uint8Array {
-    let name = this.#keys.get(key);
-    if (name === undefined) {
-      name = Buffer.concat([encodedKey(key), Buffer.of(0x12)]);
-      if (this.#keys.size < MAX_CACHED) this.#keys.set(key, name);
-    }
-    return name;
-  }
-
-  #string(tag: number, value: string): void {
-    const length = this.#size(value);
-    this.#need(length + 8);
-    this.#byte(tag);
-    this.#text(value, length);
-  }
-
-  /** Bytes of UTF-8; a loop is faster than a call into C++ for the short texts that records are made of. */
-  #size(value: string): number {
-    if (value.length > SHORT) return Buffer.byteLength(value);
-    for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) > 0x7f) return Buffer.byteLength(value);
-    return value.length;
-  }
-
-  /** Length and bytes of a text whose room is there. */
-  #text(value: string, length: number): void {
-    this.#varint(length);
-    if (length > SHORT || length !== value.length) {
-      this.#at += this.#buffer.write(value, this.#at);
-      return;
-    }
-    const buffer = this.#buffer;
-    let at = this.#at;
-    for (let i = 0; i < length; i++) buffer[at++] = value.charCodeAt(i);
-    this.#at = at;
-  }
-
-  /** A fixed64 of nanoseconds, from microseconds, without BigInt. */
-  #time(tag: number, micros: number): void {
-    const low = (micros % 2 ** 32) * 1000;
-    this.#byte(tag);
-    this.#at = this.#buffer.writeUInt32LE(low % 2 ** 32, this.#at);
-    this.#at = this.#buffer.writeUInt32LE(Math.floor(micros / 2 ** 32) * 1000 + Math.floor(low / 2 ** 32), this.#at);
-  }
-
-  #byte(value: number): void {
-    this.#buffer[this.#at++] = value;
-  }
-
-  #varint(value: number): void {
-    let rest = value;
-    while (rest > 0x7f) {
-      this.#buffer[this.#at++] = (rest & 0x7f) | 0x80;
-      rest >>>= 7;
-    }
-    this.#buffer[this.#at++] = rest;
-  }
-
-  #raw(bytes: Uint8Array): void {
-    this.#need(bytes.length);
-    this.#buffer.set(bytes, this.#at);
-    this.#at += bytes.length;
-  }
-
-  #need(count: number): void {
-    const wanted = this.#at + count;
-    if (wanted <= this.#buffer.length) return;
-    const wider = Buffer.allocUnsafe(Math.max(wanted, this.#buffer.length * 2));
-    this.#buffer.copy(wider, 0, 0, this.#at);
-    this.#buffer = wider;
-  }
 }
 
 function kindOf(event: string): number {
@@ -461,21 +332,4 @@ function kindOf(event: string): number {
 /** Bounded, and free of credentials, should a driver have let them through. */
 function targetId(target: Target): string {
   return bound(target.type === "file" ? target.id : redactCredentials(target.id), MAX_TARGET_ID);
-}
-
-/** KeyValue.key. */
-function encodedKey(key: string): Buffer {
-  const text = Buffer.from(key);
-  return Buffer.concat([Buffer.of(0x0a), varint(text.length), text]);
-}
-
-function varintLength(value: number): number {
-  return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x200000 ? 3 : value < 0x10000000 ? 4 : 5;
-}
-
-function varint(value: number): Buffer {
-  const bytes: number[] = [];
-  let rest = value;
-  for (; rest > 0x7f; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
-  return Buffer.from([...bytes, rest]);
 }
