@@ -17,29 +17,10 @@ import { BegunOperation, type Finish, POLICY_DENIED } from "./operation.ts";
 import { OWN_FILES_RULE, type OwnFiles } from "./own-files.ts";
 import { type Begun, type Ended, RecordEncoder } from "./record-encoder.ts";
 import type { Review, ReviewDesk } from "./review-desk.ts";
-import type { InSpool } from "./spool/spool.ts";
+import type { Sink } from "./sink.ts";
 import type { ReviewResult } from "./reviews.ts";
 import { activeSpan } from "./trace-context.ts";
 import { monotonicMs } from "./pristine.ts";
-
-/** Where records go, numbered. Every write may throw: nothing is written then, and the number is given to the next. */
-export interface Sink {
-  /** `audit.producer.sequence` of the next record that begins. */
-  readonly nextSequence: number;
-  /** Counts how often the place of the records was lost: what began in another one has its intent elsewhere. */
-  readonly epoch: number;
-  /**
-   * Writes what is about to happen, under `nextSequence`: the first `length` bytes. Fills in `entry`.
-   * @param headLength so many of them the outcome repeats
-   */
-  begin(entry: InSpool, bytes: Buffer, length: number, headLength: number, durable: boolean): void;
-  /** Writes how it ended: the head of its intent, and as its tail the first `length` bytes. There is room for it. */
-  end(entry: InSpool, bytes: Buffer, length: number, durable: boolean): void;
-  /** Writes a record that is whole, under `nextSequence`: the first `length` bytes. */
-  write(bytes: Buffer, length: number, durable: boolean): void;
-  /** Resolves when records went out, or after `timeoutMs`. */
-  room(timeoutMs: number): Promise<void>;
-}
 
 /** What the core needs to know. */
 export interface CoreOptions {

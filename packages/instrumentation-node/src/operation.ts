@@ -4,7 +4,7 @@ import type { AuditOutcome } from "@otel-audit/semantic-conventions";
 import type { Operation } from "./audit.ts";
 import type { AuditPolicyDeniedError } from "./errors.ts";
 import type { Begun, Ended } from "./record-encoder.ts";
-import type { InSpool } from "./spool/spool.ts";
+import type { InSpool } from "./sink.ts";
 import { property } from "./unknown.ts";
 
 type Attributes = Readonly<Record<string, AttributeValue>>;

@@ -15,7 +15,8 @@ import { SpoolContents } from "./contents.ts";
 import { shipSpool } from "./ship.ts";
 import { Leftover } from "./leftover.ts";
 import { createFolder, readOwner, thisOwner } from "./owner.ts";
-import { type InSpool, Spool } from "./spool.ts";
+import type { InSpool } from "../sink.ts";
+import { Spool } from "./spool.ts";
 
 const WRITER = `import fs from "node:fs"; import { withAgent } from "$INDEX";
   withAgent({ id: process.env.WHO }, () => fs.writeFileSync(process.env.WHO, ""));`;

@@ -4,7 +4,7 @@ import { isMainThread } from "node:worker_threads";
 
 import { FrameKind, FrameWriter } from "@otel-audit/ledger/frames";
 
-import type { Sink } from "../core.ts";
+import type { InSpool, Sink } from "../sink.ts";
 import { InstrumentationError, SpoolFullError } from "../errors.ts";
 import { ownWork } from "../own-work.ts";
 import { property } from "../unknown.ts";
@@ -16,26 +16,6 @@ import { MappedWriter } from "./mapped-writer.ts";
 import { createFolder, type Owner, touchOwner } from "./owner.ts";
 import { Parked } from "./parked.ts";
 import { clearTimeout, monotonicMs, setTimeout } from "../pristine.ts";
-
-/** What has begun, as its end needs it; filled in by `Spool.begin`. */
-export interface InSpool {
-  /** `audit.producer.sequence`. */
-  sequence: number;
-  /** Counts the spool's folders: what began in another one than the current has its intent elsewhere. */
-  epoch: number;
-  /** So much of the intent is repeated by the outcome, in bytes. */
-  headLength: number;
-  /** That part of the intent; undefined while it stands at `at` in the open file. */
-  head: Uint8Array | undefined;
-  /** Its intent has room for a longer end: one that takes all but a byte of it, or less. */
-  readonly hasRoom: boolean;
-  /** Of the intent as a whole, in bytes. */
-  length: number;
-  at: number;
-  /** The list of what has begun and not ended. */
-  newer: InSpool | undefined;
-  older: InSpool | undefined;
-}
 
 /** A file is closed at this size, in bytes: it is read and sent as a whole. */
 const FILE_BYTES = 4 * 1024 * 1024;
