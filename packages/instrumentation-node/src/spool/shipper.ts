@@ -19,7 +19,7 @@ export interface Destination {
 }
 
 /** Every answer of our collector carries this header, with its version. */
-export const COLLECTOR_HEADER = "otel-audit-collector";
+const COLLECTOR_HEADER = "otel-audit-collector";
 
 /** How long records wait for company before they are sent, in milliseconds. */
 const GATHER_MS = 200;

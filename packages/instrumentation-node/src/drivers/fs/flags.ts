@@ -10,7 +10,7 @@ export type OpenMeaning = "read" | "write" | "create";
 const { O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_TRUNC } = { O_ACCMODE: 3, ...constants };
 
 /** Reads the flags of `open`, as text or number. What is not understood counts as writing: the cautious reading. */
-export function openMeaning(flags: unknown): OpenMeaning {
+function openMeaning(flags: unknown): OpenMeaning {
   if (flags === undefined || flags === null) return "read";
   if (typeof flags === "number") {
     if ((flags & O_CREAT) !== 0 && (flags & O_EXCL) !== 0) return "create";

@@ -109,7 +109,7 @@ export function prototypeOf(value: object): Record<PropertyKey, unknown> | undef
   return isObject(prototype) ? prototype : undefined;
 }
 
-export function ownSymbol(value: object, description: string): unknown {
+function ownSymbol(value: object, description: string): unknown {
   const symbol = Object.getOwnPropertySymbols(value).find((candidate) => candidate.description === description);
   return symbol === undefined ? undefined : property(value, symbol);
 }
