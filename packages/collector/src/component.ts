@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { z } from "zod";
-import type { MemoryPool } from "./memory.ts";
+import type { Memory, MemoryPool } from "./memory.ts";
 import type { Telemetry } from "./service/telemetry.ts";
 import type { TraceBatch } from "./trace-batch.ts";
 
@@ -18,6 +18,34 @@ export interface Rejection {
  */
 export interface Consumer {
   consume(batch: TraceBatch): Promise<readonly Rejection[]>;
+}
+
+/** What OTLP carries. Only traces are read here; logs and metrics pass as bytes. */
+export type Signal = "traces" | "logs" | "metrics";
+
+/** One export request of logs or metrics: the bytes that came, after decompression, never decoded. */
+export interface SignalBatch {
+  readonly signal: Exclude<Signal, "traces">;
+  readonly bytes: Uint8Array;
+  /** Of the bytes; the destination gets them with the same type. */
+  readonly contentType: "application/x-protobuf" | "application/json";
+  /** What the bytes lie in, when they are used again afterwards; absent: they stay what they are. */
+  readonly memory?: Memory | undefined;
+}
+
+/**
+ * Takes debug telemetry other than spans. An exporter takes it at once and drops what it has no room for, counted; a
+ * rejection (memory limiter) is retryable. The bytes may be used only until the promise settles, as with `Consumer`.
+ */
+export interface SignalConsumer {
+  forward(batch: SignalBatch): Promise<void>;
+}
+
+/** The pipelines that a receiver feeds; absent: no pipeline of that signal has it as a receiver. */
+export interface Next {
+  readonly traces?: Consumer;
+  readonly logs?: SignalConsumer;
+  readonly metrics?: SignalConsumer;
 }
 
 /** Life cycle of everything that a configuration names. `shutdown` may be called without `start`, and twice. */
@@ -58,16 +86,22 @@ interface FactoryBase<Config> {
 
 export interface ReceiverFactory<Config> extends FactoryBase<Config> {
   readonly kind: "receiver";
-  create(config: Config, next: Consumer, context: CreateContext): Receiver;
+  /** Whose pipelines may list it. */
+  readonly signals: readonly Signal[];
+  create(config: Config, next: Next, context: CreateContext): Receiver;
 }
 
 export interface ProcessorFactory<Config> extends FactoryBase<Config> {
   readonly kind: "processor";
   create(config: Config, next: Consumer, context: CreateContext): Component & Consumer;
+  /** For pipelines of logs and metrics; absent: it works on traces only. */
+  createForSignals?(config: Config, next: SignalConsumer, context: CreateContext): Component & SignalConsumer;
 }
 
 export interface ExporterFactory<Config> extends FactoryBase<Config> {
   readonly kind: "exporter";
+  /** Whose pipelines may list it; it has `forward` when logs or metrics are among them. */
+  readonly signals: readonly Signal[];
   create(config: Config, context: CreateContext): Exporter;
 }
 
@@ -89,7 +123,7 @@ export interface Receiver extends Component {
   readonly endpoint: string | undefined;
 }
 
-export interface Exporter extends Component, Consumer {
+export interface Exporter extends Component, Consumer, Partial<SignalConsumer> {
   /** Waits until all that was accepted has left; false after `timeoutMs`. An exporter without a store of its own has none. */
   drain?(timeoutMs: number): Promise<boolean>;
 }

@@ -48,6 +48,7 @@ function create(kind: ComponentKind, type: string): Component & Partial<Consumer
   const context = testContext(type, { dataDir: tempDir("component") });
   switch (factory.kind) {
     case "receiver":
+      return factory.create(config, { traces: next }, context);
     case "processor":
       return factory.create(config, next, context);
     case "connector":

@@ -111,7 +111,18 @@ describe("parseConfig", () => {
       MINIMAL.replace("exporters: [otlphttp]", "exporters: []"),
       /^service::pipelines::traces: must have at least one exporter/,
     ],
-    ["another signal", MINIMAL.replace("    traces:", "    logs:"), /^service::pipelines::logs: unknown signal "logs"/],
+    [
+      "an unknown signal",
+      MINIMAL.replace("    traces:", "    profiles:"),
+      /^service::pipelines::profiles: unknown signal "profiles"/,
+    ],
+    [
+      "a signal that a component does not take",
+      MINIMAL.replace("    traces:", "    logs:")
+        .replace("  otlphttp:", "  clickhouse_traces: { endpoint: 'http://127.0.0.1:1' }\n  otlphttp:")
+        .replace("exporters: [otlphttp]", "exporters: [clickhouse_traces]"),
+      /^service::pipelines::logs: exporter "clickhouse_traces" does not take logs/,
+    ],
     [
       "both destinations",
       MINIMAL.replace("  otlphttp:", "  clickhouse_audit: { engine: a, endpoint: 'http://127.0.0.1:1' }\n  otlphttp:"),

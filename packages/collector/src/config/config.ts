@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Signal } from "../component.ts";
 import { configError, type CollectorError } from "../errors.ts";
 import { factories, type ComponentKind } from "../components.ts";
 import { listenAddress } from "./address.ts";
@@ -13,6 +14,8 @@ const SECTIONS = {
   extensions: "extension",
 } as const;
 type Section = keyof typeof SECTIONS;
+
+const SIGNALS: readonly Signal[] = ["traces", "logs", "metrics"];
 
 /** Settings whose values no error repeats. */
 const SECRET = /password|token|secret|headers/i;
@@ -87,6 +90,11 @@ export function componentType(id: string): string {
   return id.split("/", 1)[0]!;
 }
 
+/** `logs/debug` is a pipeline of logs. */
+export function signalOf(pipeline: string): Signal | undefined {
+  return SIGNALS.find((signal) => signal === componentType(pipeline));
+}
+
 function parseComponents(
   section: string,
   kind: ComponentKind,
@@ -142,10 +150,11 @@ function checkReferences(config: CollectorConfig): void {
 
 function checkPipeline(config: CollectorConfig, name: string, pipeline: ServiceConfig["pipelines"][string]): void {
   const path = ["service", "pipelines", name];
-  if (componentType(name) !== "traces") {
+  const signal = signalOf(name);
+  if (!signal) {
     throw configError(
       path,
-      `unknown signal "${componentType(name)}"; this collector has pipelines for traces (traces, traces/name)`,
+      `unknown signal "${componentType(name)}"; this collector has pipelines for traces, logs and metrics (traces, traces/name)`,
     );
   }
   if (pipeline.receivers.length === 0) throw configError(path, "must have at least one receiver");
@@ -163,6 +172,35 @@ function checkPipeline(config: CollectorConfig, name: string, pipeline: ServiceC
     const repeated = ids.find((id, i) => ids.indexOf(id) !== i);
     if (repeated !== undefined) throw configError(path, `references ${what} "${repeated}" multiple times`);
   }
+  checkSignal(config, path, signal, pipeline);
+}
+
+/** Logs and metrics are passed on as bytes: only by components that say so. */
+function checkSignal(
+  config: CollectorConfig,
+  path: readonly string[],
+  signal: Signal,
+  { receivers, processors, exporters }: ServiceConfig["pipelines"][string],
+): void {
+  const refuse = (what: string, id: string): CollectorError =>
+    configError(path, `${what} "${id}" does not take ${signal}; only traces are read by this collector`);
+  for (const id of receivers) {
+    if (!factories("receiver").get(componentType(id))?.signals.includes(signal) && !isConnector(config, id, signal))
+      throw refuse("receiver", id);
+  }
+  for (const id of processors) {
+    if (signal !== "traces" && !factories("processor").get(componentType(id))!.createForSignals)
+      throw refuse("processor", id);
+  }
+  for (const id of exporters) {
+    if (!factories("exporter").get(componentType(id))?.signals.includes(signal) && !isConnector(config, id, signal))
+      throw refuse("exporter", id);
+  }
+}
+
+/** Connectors read spans. */
+function isConnector(config: CollectorConfig, id: string, signal: Signal): boolean {
+  return signal === "traces" && config.connectors.has(id);
 }
 
 function checkConnector(config: CollectorConfig, id: string, connectorConfig: unknown): void {

@@ -1,6 +1,6 @@
-import type { Component, Consumer, CreateContext, Exporter, Receiver } from "../component.ts";
+import type { Component, Consumer, CreateContext, Exporter, Next, Receiver, SignalConsumer } from "../component.ts";
 import { factories } from "../components.ts";
-import { componentType, type CollectorConfig } from "../config/config.ts";
+import { componentType, signalOf, type CollectorConfig } from "../config/config.ts";
 import { consumeAll } from "../consume-all.ts";
 import { configError } from "../errors.ts";
 
@@ -28,6 +28,7 @@ class GraphBuilder {
   readonly #exporters = new Map<string, Exporter>();
   readonly #connectors = new Map<string, Component & Consumer>();
   readonly #pipelines = new Map<string, Consumer>();
+  readonly #signalPipelines = new Map<string, SignalConsumer>();
   readonly #building: string[] = [];
   readonly #config: CollectorConfig;
   readonly #shared: SharedContext;
@@ -43,16 +44,16 @@ class GraphBuilder {
       const factory = factories("extension").get(componentType(id))!;
       this.#extensions.set(id, this.#add(factory.create(this.#config.extensions.get(id), this.#context(id))));
     }
-    for (const name of Object.keys(service.pipelines)) this.#pipeline(name);
+    for (const name of Object.keys(service.pipelines)) {
+      if (signalOf(name) === "traces") this.#pipeline(name);
+      else this.#signalPipelines.set(name, this.#signalPipeline(name));
+    }
     const receivers: Receiver[] = [];
     for (const [id, config] of receiverConfigs) {
-      const next = Object.entries(service.pipelines)
-        .filter(([, pipeline]) => pipeline.receivers.includes(id))
-        .map(([name]) => this.#pipelines.get(name)!);
-      if (next.length === 0) continue;
-      receivers.push(
-        this.#add(factories("receiver").get(componentType(id))!.create(config, fanOut(next), this.#context(id))),
-      );
+      const next = this.#next(id);
+      if (Object.keys(next).length === 0) continue;
+      const factory = factories("receiver").get(componentType(id))!;
+      receivers.push(this.#add(factory.create(config, next, this.#context(id))));
     }
     const order = this.#order;
     return {
@@ -64,6 +65,39 @@ class GraphBuilder {
       },
       shutdown: () => shutdownAll(order.toReversed()),
     };
+  }
+
+  /** Every pipeline that lists a receiver, by signal. */
+  #next(receiver: string): Next {
+    const names = Object.entries(this.#config.service.pipelines)
+      .filter(([, { receivers }]) => receivers.includes(receiver))
+      .map(([name]) => name);
+    const traces = names.flatMap((name) => this.#pipelines.get(name) ?? []);
+    const passed = (signal: "logs" | "metrics"): SignalConsumer[] =>
+      names.filter((name) => signalOf(name) === signal).map((name) => this.#signalPipelines.get(name)!);
+    const logs = passed("logs");
+    const metrics = passed("metrics");
+    return {
+      ...(traces.length > 0 && { traces: fanOut(traces) }),
+      ...(logs.length > 0 && { logs: fanOutSignals(logs) }),
+      ...(metrics.length > 0 && { metrics: fanOutSignals(metrics) }),
+    };
+  }
+
+  /** Logs or metrics: no connectors, and only components whose factories say that they take them. */
+  #signalPipeline(name: string): SignalConsumer {
+    const { processors, exporters } = this.#config.service.pipelines[name]!;
+    let head = fanOutSignals(
+      exporters.map((id) => {
+        const exporter = this.#exporter(id);
+        return { forward: (batch) => exporter.forward!(batch) };
+      }),
+    );
+    for (const id of processors.toReversed()) {
+      const factory = factories("processor").get(componentType(id))!;
+      head = this.#add(factory.createForSignals!(this.#config.processors.get(id), head, this.#context(id)));
+    }
+    return head;
   }
 
   #pipeline(name: string): Consumer {
@@ -86,20 +120,24 @@ class GraphBuilder {
 
   /** An exporter, or a connector with all pipelines behind it. */
   #sink(id: string): Consumer {
-    const existing = this.#exporters.get(id) ?? this.#connectors.get(id);
+    if (this.#config.exporters.has(id)) return this.#exporter(id);
+    const existing = this.#connectors.get(id);
     if (existing) return existing;
-    if (this.#config.exporters.has(id)) {
-      const factory = factories("exporter").get(componentType(id))!;
-      const exporter = this.#add(factory.create(this.#config.exporters.get(id), this.#context(id)));
-      this.#exporters.set(id, exporter);
-      return exporter;
-    }
     const factory = factories("connector").get(componentType(id))!;
     const config = this.#config.connectors.get(id);
     const next = new Map(factory.pipelines(config).map((name) => [name, this.#pipeline(name)]));
     const connector = this.#add(factory.create(config, next, this.#context(id)));
     this.#connectors.set(id, connector);
     return connector;
+  }
+
+  #exporter(id: string): Exporter {
+    const existing = this.#exporters.get(id);
+    if (existing) return existing;
+    const factory = factories("exporter").get(componentType(id))!;
+    const exporter = this.#add(factory.create(this.#config.exporters.get(id), this.#context(id)));
+    this.#exporters.set(id, exporter);
+    return exporter;
   }
 
   #context(id: string): CreateContext {
@@ -121,6 +159,16 @@ class GraphBuilder {
 function fanOut(consumers: readonly Consumer[]): Consumer {
   if (consumers.length === 1) return consumers[0]!;
   return { consume: (batch) => consumeAll(consumers, batch) };
+}
+
+function fanOutSignals(consumers: readonly SignalConsumer[]): SignalConsumer {
+  if (consumers.length === 1) return consumers[0]!;
+  return {
+    forward: async (batch) => {
+      const results = await Promise.allSettled(consumers.map((consumer) => consumer.forward(batch)));
+      for (const result of results) if (result.status === "rejected") throw result.reason;
+    },
+  };
 }
 
 /** Every component gets its chance to stop; the first error is thrown at the end. */

@@ -5,6 +5,7 @@ import { ClickhouseAuditExporter } from "./exporter.ts";
 export const clickhouseAuditFactory: ExporterFactory<ClickhouseAuditConfig> = {
   kind: "exporter",
   type: "clickhouse_audit",
+  signals: ["traces"],
   schema: clickhouseAuditConfig,
   create: (config, context) => new ClickhouseAuditExporter(config, context),
 };

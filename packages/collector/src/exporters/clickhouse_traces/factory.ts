@@ -5,6 +5,7 @@ import { ClickhouseTracesExporter } from "./exporter.ts";
 export const clickhouseTracesFactory: ExporterFactory<ClickhouseTracesConfig> = {
   kind: "exporter",
   type: "clickhouse_traces",
+  signals: ["traces"],
   schema: clickhouseTracesConfig,
   create: (config, context) => new ClickhouseTracesExporter(config, context),
 };

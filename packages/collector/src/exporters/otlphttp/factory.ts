@@ -5,6 +5,7 @@ import { OtlphttpExporter } from "./exporter.ts";
 export const otlphttpFactory: ExporterFactory<OtlphttpConfig> = {
   kind: "exporter",
   type: "otlphttp",
+  signals: ["traces"],
   schema: otlphttpConfig,
   create: (config, context) => new OtlphttpExporter(config, context),
 };

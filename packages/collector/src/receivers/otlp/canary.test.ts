@@ -46,7 +46,8 @@ beforeAll(async () => {
     ]),
     context,
   );
-  receiver = new OtlpReceiver(otlpConfig.parse({ protocols: { http: { endpoint: "127.0.0.1:0" } } }), router, context);
+  const receiverConfig = otlpConfig.parse({ protocols: { http: { endpoint: "127.0.0.1:0" } } });
+  receiver = new OtlpReceiver(receiverConfig, { traces: router }, context);
   await receiver.start();
 });
 afterAll(async () => {

@@ -5,6 +5,7 @@ import { OtlpReceiver } from "./receiver.ts";
 export const otlpFactory: ReceiverFactory<OtlpConfig> = {
   kind: "receiver",
   type: "otlp",
+  signals: ["traces", "logs", "metrics"],
   schema: otlpConfig,
   create: (config, next, context) => new OtlpReceiver(config, next, context),
 };

@@ -52,7 +52,7 @@ beforeAll(async () => {
   const config = otlpConfig.parse({ protocols: { http: { endpoint: "127.0.0.1:0", max_request_body_size: LIMIT } } });
   receiver = new OtlpReceiver(
     config,
-    recorder,
+    { traces: recorder },
     testContext("otlp", { log: pino({ level: "warn" }, { write: (line: string) => void logged.push(line) }) }),
   );
   await receiver.start();

@@ -7,7 +7,7 @@ import {
   scanTraces,
   type SpanIndex,
 } from "@otel-audit/otlp";
-import type { Consumer, CreateContext, Receiver, Rejection } from "../../component.ts";
+import type { CreateContext, Next, Receiver, Rejection } from "../../component.ts";
 import { isLoopbackHostHeader, offsetPort } from "../../config/address.ts";
 import { HttpServer } from "../../service/http-server.ts";
 import { VERSION } from "../../service/version.ts";
@@ -37,7 +37,7 @@ export class OtlpReceiver implements Receiver {
   readonly #server: HttpServer;
   readonly #maxBody: number;
   readonly #inFlight: InFlight;
-  readonly #next: Consumer;
+  readonly #next: Next;
   readonly #context: CreateContext;
   readonly #indexes: SpanIndex[] = [];
   #stopping = false;
@@ -45,7 +45,7 @@ export class OtlpReceiver implements Receiver {
   #refusals = 0;
   #warnedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(config: OtlpConfig, next: Consumer, context: CreateContext) {
+  constructor(config: OtlpConfig, next: Next, context: CreateContext) {
     const { http } = config.protocols;
     this.#maxBody = http.max_request_body_size;
     this.#inFlight = new InFlight(http.max_in_flight_bytes);
@@ -78,7 +78,7 @@ export class OtlpReceiver implements Receiver {
     response.setHeader(COLLECTOR_HEADER, VERSION);
     let encoding: Encoding = "application/json";
     try {
-      checkRequest(request);
+      checkRequest(request, this.#next);
       encoding = contentType(request);
       const rejections = await this.#receive(request, encoding);
       const rejected = countRejected(rejections);
@@ -127,7 +127,7 @@ export class OtlpReceiver implements Receiver {
     const labels = { receiver: id, transport: "http" };
     const { spans } = batch;
     try {
-      const rejections = await this.#next.consume(batch);
+      const rejections = await this.#next.traces!.consume(batch);
       // Several pipelines may each have refused the same span.
       const rejected = Math.min(countRejected(rejections), spans);
       telemetry.acceptedSpans.inc(labels, spans - rejected);
@@ -193,7 +193,7 @@ function refuseRest(
   request.once("end", end).once("close", end).resume();
 }
 
-function checkRequest(request: IncomingMessage): void {
+function checkRequest(request: IncomingMessage, next: Next): void {
   if (!isLoopbackHostHeader(request.headers.host)) {
     throw new HttpError(403, "the Host header does not name this machine");
   }
@@ -201,7 +201,7 @@ function checkRequest(request: IncomingMessage): void {
   if (path === "/v1/logs" || path === "/v1/metrics") {
     throw new HttpError(404, `${path} is not received here: this collector takes traces on /v1/traces`);
   }
-  if (path !== "/v1/traces") throw new HttpError(404, "not found; OTLP traces go to /v1/traces");
+  if (path !== "/v1/traces" || !next.traces) throw new HttpError(404, "not found; OTLP traces go to /v1/traces");
   if (request.method !== "POST") throw new HttpError(405, `method ${request.method} is not allowed; use POST`);
 }
 
