@@ -66,6 +66,13 @@ export interface CreateContext {
   readonly memory: MemoryPool;
   /** Added to every port that a component listens on. */
   readonly portOffset: number;
+  /** The worker thread that this component runs in. `index` is from 0 to `count - 1`. */
+  readonly worker: { readonly index: number; readonly count: number };
+  /**
+   * The same memory for this component in all workers, zeroed at first. Only in `create` and `start`: worker 0 has started
+   * before the others are created.
+   */
+  shared(name: string, byteLength: number): SharedArrayBuffer;
   /** An extension that is configured in the same service. */
   extension(id: string): Component | undefined;
   /** The data directory of a component of this service failed or recovered; shown by health checks. */

@@ -11,6 +11,7 @@ import { HealthCheck } from "../extensions/health_check/health-check.ts";
 import { MemoryPool } from "../memory.ts";
 import { buildGraph, type Graph } from "./graph.ts";
 import { HttpServer, refuseForeign } from "./http-server.ts";
+import { SharedMemory } from "./shared-memory.ts";
 import { Telemetry } from "./telemetry.ts";
 
 export interface CollectorOptions {
@@ -64,6 +65,8 @@ export class Collector {
       dataDir,
       portOffset,
       memory: new MemoryPool(),
+      worker: { index: 0, count: 1 },
+      sharedMemory: new SharedMemory(),
       health: new HealthState(),
     });
     const { address } = service.telemetry.metrics;

@@ -3,8 +3,11 @@ import { factories } from "../components.ts";
 import { componentType, signalOf, type CollectorConfig } from "../config/config.ts";
 import { consumeAll } from "../consume-all.ts";
 import { configError } from "../errors.ts";
+import type { SharedMemory } from "./shared-memory.ts";
 
-export type SharedContext = Omit<CreateContext, "id" | "extension">;
+export interface SharedContext extends Omit<CreateContext, "id" | "extension" | "shared"> {
+  readonly sharedMemory: SharedMemory;
+}
 
 /** The components of a service in the order in which they start: downstream before upstream. */
 export interface Graph {
@@ -141,10 +144,12 @@ class GraphBuilder {
   }
 
   #context(id: string): CreateContext {
+    const { sharedMemory, ...rest } = this.#shared;
     return {
-      ...this.#shared,
+      ...rest,
       id,
-      log: this.#shared.log.child({ component: id }),
+      log: rest.log.child({ component: id }),
+      shared: (name, byteLength) => sharedMemory.get(`${id}/${name}`, byteLength),
       extension: (other) => this.#extensions.get(other),
     };
   }
