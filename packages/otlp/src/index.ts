@@ -10,6 +10,7 @@ export { decodeSpan, decodeTraces } from "./decode.ts";
 export { encodePartialSuccess, encodeStatus } from "./response.ts";
 export { type JsonLimits, jsonToProtobuf } from "./json-to-protobuf.ts";
 export { protobufToJson } from "./json-write.ts";
+export { countItems } from "./count.ts";
 export { type Attributes, type AttributeValue, DoubleValue } from "./value.ts";
 export type {
   EventData,

@@ -114,7 +114,7 @@ export class DebugQueue {
   }
 
   #drop(item: Item): void {
-    this.#context.telemetry.enqueueFailedSpans.inc({ exporter: this.#context.id }, item.spans);
+    this.#context.telemetry.enqueueFailed.traces.inc({ exporter: this.#context.id }, item.spans);
     item.memory?.release();
   }
 
@@ -161,12 +161,12 @@ export class DebugQueue {
     for (let wait = this.#retry.initialMs; ; wait = Math.min(wait * 2, this.#retry.maxMs)) {
       try {
         await this.#send(bytes, this.#abort.signal);
-        telemetry.sentSpans.inc({ exporter: id }, spans);
+        telemetry.sent.traces.inc({ exporter: id }, spans);
         return true;
       } catch (error) {
         const over = performance.now() - started + wait > this.#retry.maxElapsedMs;
         if (error instanceof PermanentError || over || this.#abort.signal.aborted) {
-          telemetry.sendFailedSpans.inc({ exporter: id }, spans);
+          telemetry.sendFailed.traces.inc({ exporter: id }, spans);
           log.warn({ err: error, spans }, "debug spans were given up");
           return false;
         }

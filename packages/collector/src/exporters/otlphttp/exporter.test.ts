@@ -41,7 +41,7 @@ describe("OtlphttpExporter", () => {
     await out.consume(batch("a"));
     expect(await out.drain(5_000)).toBe(true);
     expect(sink.spans.map(({ name }) => name)).toEqual(["a"]);
-    expect(await count(context.telemetry.sentSpans)).toBe(1);
+    expect(await count(context.telemetry.sent.traces)).toBe(1);
     await out.shutdown();
   });
 
@@ -54,7 +54,9 @@ describe("OtlphttpExporter", () => {
     await out.consume(batch("b"));
     expect(await out.drain(5_000)).toBe(true);
     expect(sink.spans.map(({ name }) => name)).toEqual(["a"]);
-    expect([await count(context.telemetry.sentSpans), await count(context.telemetry.sendFailedSpans)]).toEqual([1, 1]);
+    expect([await count(context.telemetry.sent.traces), await count(context.telemetry.sendFailed.traces)]).toEqual([
+      1, 1,
+    ]);
     await out.shutdown();
   });
 
@@ -64,7 +66,7 @@ describe("OtlphttpExporter", () => {
     for (const name of ["sending", "dropped", "b", "c"]) await out.consume(batch(name));
     expect(await out.drain(5_000)).toBe(true);
     expect(sink.spans.map(({ name }) => name)).toEqual(["sending", "b", "c"]);
-    expect(await count(context.telemetry.enqueueFailedSpans)).toBe(1);
+    expect(await count(context.telemetry.enqueueFailed.traces)).toBe(1);
     await out.shutdown();
   });
 
@@ -74,6 +76,6 @@ describe("OtlphttpExporter", () => {
     await out.consume(batch("a"));
     expect(await out.drain(50)).toBe(false);
     await out.shutdown();
-    expect(await count(context.telemetry.sendFailedSpans)).toBe(1);
+    expect(await count(context.telemetry.sendFailed.traces)).toBe(1);
   }, 15_000);
 });

@@ -130,11 +130,11 @@ export class OtlpReceiver implements Receiver {
       const rejections = await this.#next.traces!.consume(batch);
       // Several pipelines may each have refused the same span.
       const rejected = Math.min(countRejected(rejections), spans);
-      telemetry.acceptedSpans.inc(labels, spans - rejected);
-      if (rejected > 0) telemetry.failedSpans.inc(labels, rejected);
+      telemetry.accepted.traces.inc(labels, spans - rejected);
+      if (rejected > 0) telemetry.failed.traces.inc(labels, rejected);
       return rejections;
     } catch (error) {
-      telemetry.refusedSpans.inc(labels, spans);
+      telemetry.refused.traces.inc(labels, spans);
       throw error;
     }
   }
