@@ -1,9 +1,11 @@
 export { Ledger } from "./ledger.ts";
 export type {
   AppendResult,
+  AssertedIdentity,
   ClosedSegment,
   CollectorFacts,
   CollectorVerdict,
+  IdentityAnswer,
   JudgedEvent,
   LedgerAlarm,
   LedgerOptions,

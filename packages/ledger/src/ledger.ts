@@ -224,14 +224,15 @@ export class Ledger {
     for (let span = 0; span < index.count; span++) {
       const flags = index.flags[span]!;
       if ((flags & mask) === 0 || (flags & SPAN_MALFORMED) !== 0) continue;
+      let refused: string | undefined;
       try {
-        this.#encoder.encode(this.#rows, index, span);
+        refused = this.#encoder.encode(this.#rows, index, span);
       } catch (error) {
-        // Whatever is wrong with one span, the others of its request are not refused for it.
-        result.rejected.push({ span, reason: error instanceof Error ? error.message : String(error) });
-        continue;
+        refused = error instanceof Error ? error.message : String(error);
       }
-      this.#checkSeen(result);
+      // Whatever is wrong with one span, the others of its request are not refused for it.
+      if (refused === undefined) this.#checkSeen(result);
+      else result.rejected.push({ span, reason: refused });
     }
     return result;
   }

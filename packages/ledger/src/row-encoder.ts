@@ -4,6 +4,7 @@ import { AUDIT_RECORD_ORIGIN_VALUE_EFFECT, AUDIT_RECORD_ORIGIN_VALUE_REPORTED } 
 import { TypedIndex, fillMap } from "./attribute-map.ts";
 import { ByteBuffer, cutAt } from "./byte-buffer.ts";
 import { EntryTable } from "./entry-table.ts";
+import { Identities } from "./identity.ts";
 import { judge } from "./judged-event.ts";
 import { writeEvents, writeId, writeLinks, writeText } from "./nested-columns.ts";
 import { RecordNotes, type Stage } from "./record-notes.ts";
@@ -46,6 +47,8 @@ export class RowEncoder {
   /** What stands behind SpanAttributes, which are known last. */
   readonly #tail = new ByteBuffer(4096);
   readonly #idSource = Buffer.alloc(32);
+  readonly #identities = new Identities();
+  #provenance: CollectorFacts["provenance"] = "asserted";
   /** Attributes, events or links of the span were left out. */
   #incomplete = false;
 
@@ -60,9 +63,10 @@ export class RowEncoder {
 
   /**
    * Appends the row of a span to `out`. StreamId, Sequence and ReceivedAt are zero until `placeRow`. Throws OtlpError
-   * when the span's bytes are broken, and leaves `out` as it was then.
+   * when the span's bytes are broken, and leaves `out` as it was then; so it does when the sender may not say this, and
+   * returns why.
    */
-  encode(out: ByteBuffer, index: SpanIndex, span: number): void {
+  encode(out: ByteBuffer, index: SpanIndex, span: number): string | undefined {
     const rowStart = out.length;
     const { bytes } = index;
     const start = index.start[span]!;
@@ -74,15 +78,35 @@ export class RowEncoder {
       for (const stage of [0, 1, 2] as const) {
         out.length = rowStart;
         this.#prepare(index, span, stage);
-        // Judged once, on the whole of it; a reduced record keeps that verdict.
-        if (stage === 0) verdict = judge(this.#columns, this.#facts, index.bytes, this.#span.attributes);
+        // Identified and judged once, on the whole of it; a reduced record keeps that verdict.
+        if (stage === 0) {
+          const refused = this.#identify(bytes);
+          if (refused !== undefined) return refused;
+          verdict = judge(this.#columns, this.#facts, bytes, this.#span.attributes);
+        }
         this.#write(out, index, digest, verdict ?? NO_VERDICT);
         if (!this.#notes.overflow && out.length - rowStart <= LIMITS.record) break;
       }
+      return undefined;
     } catch (error) {
       out.length = rowStart;
       throw error;
     }
+  }
+
+  /** Sets the provenance of the span. Returns why the sender may not say this, if so. */
+  #identify(bytes: Uint8Array): string | undefined {
+    const { provenance, identify } = this.#facts;
+    this.#provenance = provenance;
+    if (identify !== undefined) {
+      const answer = this.#identities.of(identify, this.#columns);
+      if (answer.refused !== undefined) return answer.refused;
+      const isVerified =
+        answer.provenance === "verified" && !this.#identities.isClaimed(this.#columns, bytes, this.#span.attributes);
+      this.#provenance = isVerified ? "verified" : "asserted";
+    }
+    if (this.#provenance === "asserted" && this.#columns.isEmpty(ACTOR_ID)) this.#provenance = "unattributed";
+    return undefined;
   }
 
   /** Shared parts, and the typed columns that the rest depends on. */
@@ -154,18 +178,13 @@ export class RowEncoder {
         this.recordIdStart = tail.length - (this.#columns.end[i]! - this.#columns.start[i]!);
       } else if (i === LAST_BEFORE_PRINCIPAL) {
         tail.string(this.principal, 0, this.principal.length);
-        tail.asciiString(this.#provenance());
+        tail.asciiString(this.#provenance);
         tail.string(this.#tenant, 0, this.#tenant.length);
       } else if (i === LAST_BEFORE_VERDICT) {
         const { decision, policyId, policyVersion, ruleId, reason } = verdict;
         for (const text of [decision, policyId, policyVersion, ruleId, reason]) writeOwnText(tail, text);
       }
     }
-  }
-
-  #provenance(): string {
-    const { provenance } = this.#facts;
-    return provenance === "asserted" && this.#columns.isEmpty(ACTOR_ID) ? "unattributed" : provenance;
   }
 
   /** Forced by the collector, or the producer's `effect`; everything else is `reported`. */

@@ -11,8 +11,27 @@ export interface CollectorFacts {
   readonly tenantId: string;
   /** The collector's own policy. Undefined, or a result of undefined: the collector has no verdict. If it throws, the verdict is deny by `policy_error`. */
   readonly judge?: (event: JudgedEvent) => CollectorVerdict | undefined;
+  /** Whether the sender may say that this actor did this. Undefined: `provenance` holds for every record. If it throws, the span is rejected. */
+  readonly identify?: (identity: AssertedIdentity) => IdentityAnswer;
   /** Forced on every row; otherwise the producer's `effect` or `reported`, by default `reported`. */
   readonly origin?: "classified";
+}
+
+/** What a record says of who acted, in the very text that is stored; empty where it says nothing. */
+export interface AssertedIdentity {
+  readonly event: string;
+  readonly actorId: string;
+  readonly actorType: string;
+  readonly onBehalfOf: string;
+}
+
+export interface IdentityAnswer {
+  /** `verified` becomes `asserted` for an actor that the record itself calls a claim of another process. */
+  readonly provenance: "asserted" | "verified";
+  /** The span is rejected for this reason. */
+  readonly refused?: string;
+  /** It is the same for every record with this event, actor id and actor type, and asking has no other effect. */
+  readonly remember: boolean;
 }
 
 /**
