@@ -13,6 +13,7 @@ import { buildGraph, type Graph } from "./graph.ts";
 import { HttpServer, refuseForeign } from "./http-server.ts";
 import { SharedMemory } from "./shared-memory.ts";
 import { Telemetry } from "./telemetry.ts";
+import { setV8Flags } from "./v8-flags.ts";
 
 export interface CollectorOptions {
   /** Log, embedded database, keys; created with mode 0700 where it is missing. Default `./otel-audit-data`. */
@@ -52,6 +53,7 @@ export class Collector {
    * @throws CollectorError `INVALID_CONFIG`, `ADDRESS_IN_USE` or what a component could not do; nothing is left running
    */
   static async start(config: CollectorConfig | string, options: CollectorOptions = {}): Promise<Collector> {
+    setV8Flags();
     const parsed = typeof config === "string" ? parseConfig(config) : config;
     const { service } = parsed;
     const log = options.log ?? pino({ level: service.telemetry.logs.level }, pino.destination({ fd: 2, sync: true }));
