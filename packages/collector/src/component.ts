@@ -109,6 +109,8 @@ export interface ExporterFactory<Config> extends FactoryBase<Config> {
   readonly kind: "exporter";
   /** Whose pipelines may list it; it has `forward` when logs or metrics are among them. */
   readonly signals: readonly Signal[];
+  /** Why it does not take a signal with this configuration; undefined: it does. */
+  refuses?(config: Config, signal: Signal): string | undefined;
   create(config: Config, context: CreateContext): Exporter;
 }
 

@@ -27,7 +27,13 @@ export type ComponentKind = keyof FactoryOf;
 const COMPONENTS: { readonly [Kind in ComponentKind]: readonly FactoryOf[Kind][] } = {
   receiver: [otlpFactory],
   processor: [auditFactory],
-  exporter: [clickhouseAuditFactory, clickhouseTracesFactory, otlphttpFactory],
+  exporter: [
+    clickhouseAuditFactory,
+    clickhouseTracesFactory,
+    otlphttpFactory,
+    // otelcol's name for it since 2026.
+    { ...otlphttpFactory, type: "otlp_http" },
+  ],
   connector: [auditRouterFactory],
   extension: [clickhouseEmbeddedFactory, healthCheckFactory],
 };

@@ -124,6 +124,21 @@ describe("parseConfig", () => {
       /^service::pipelines::logs: exporter "clickhouse_traces" does not take logs/,
     ],
     [
+      "a signal for which an exporter has no address",
+      MINIMAL.replace("    traces:", "    logs:").replace("{ endpoint:", "{ traces_endpoint:"),
+      /^service::pipelines::logs: exporter "otlphttp" cannot take logs: it has neither endpoint nor logs_endpoint/,
+    ],
+    [
+      "a duration without a unit",
+      MINIMAL.replace('4319"', "4319\", timeout: '5'"),
+      /^exporters::otlphttp::timeout: must be a duration from 1ms to 10m .*, not "5"/,
+    ],
+    [
+      "a queue that is turned off",
+      MINIMAL.replace('4319"', '4319", sending_queue: { enabled: false }'),
+      /^exporters::otlphttp::sending_queue::enabled: cannot be turned off/,
+    ],
+    [
       "both destinations",
       MINIMAL.replace("  otlphttp:", "  clickhouse_audit: { engine: a, endpoint: 'http://127.0.0.1:1' }\n  otlphttp:"),
       /^exporters::clickhouse_audit: needs exactly one of engine/,

@@ -193,8 +193,11 @@ function checkSignal(
       throw refuse("processor", id);
   }
   for (const id of exporters) {
-    if (!factories("exporter").get(componentType(id))?.signals.includes(signal) && !isConnector(config, id, signal))
-      throw refuse("exporter", id);
+    if (isConnector(config, id, signal)) continue;
+    const factory = factories("exporter").get(componentType(id));
+    if (!factory?.signals.includes(signal)) throw refuse("exporter", id);
+    const reason = factory.refuses?.(config.exporters.get(id), signal);
+    if (reason !== undefined) throw configError(path, `exporter "${id}" cannot take ${signal}: it ${reason}`);
   }
 }
 

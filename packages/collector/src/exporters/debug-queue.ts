@@ -1,5 +1,5 @@
 import { scheduler } from "node:timers/promises";
-import type { CreateContext } from "../component.ts";
+import type { CreateContext, Signal } from "../component.ts";
 import type { Memory } from "../memory.ts";
 import type { TraceBatch } from "../trace-batch.ts";
 
@@ -28,28 +28,39 @@ export class PermanentError extends Error {
   override readonly name = "PermanentError";
 }
 
-interface Item {
+/** An export request of any signal. */
+export interface DebugRequest {
   readonly bytes: Uint8Array;
-  readonly spans: number;
-  /** Held for as long as the item is in the queue or under way. */
+  /** Spans, log records or metric points in it. */
+  readonly items: number;
+  /** Held for as long as the request is in the queue or under way. */
   readonly memory: Memory | undefined;
+  readonly contentType: "application/x-protobuf" | "application/json";
 }
+
+/** The debug spans of a batch. */
+export function debugRequest({ bytes, spans, memory }: TraceBatch): DebugRequest {
+  return { bytes, items: spans, memory, contentType: "application/x-protobuf" };
+}
+
+/** Resolves when the destination has taken the request and nothing reads its bytes any more. */
+export type Send = (request: Pick<DebugRequest, "bytes" | "contentType">, signal: AbortSignal) => Promise<void>;
 
 /**
  * The queue of debug telemetry: bounded in requests and bytes. `put` never waits; a full queue drops its oldest request,
- * counted as `otelcol_exporter_enqueue_failed_spans`. `send` resolves when the destination has taken the bytes and nothing
- * reads them any more.
+ * counted as `otelcol_exporter_enqueue_failed_spans` (or `_log_records`, `_metric_points`).
  */
 export class DebugQueue {
-  readonly #items: Item[] = [];
+  readonly #items: DebugRequest[] = [];
   #bytes = 0;
   #sending = 0;
   #closing = false;
   readonly #abort = new AbortController();
   readonly #limits: QueueLimits;
   readonly #retry: RetryPolicy;
-  readonly #send: (bytes: Uint8Array, signal: AbortSignal) => Promise<void>;
+  readonly #send: Send;
   readonly #context: CreateContext;
+  readonly #signal: Signal;
   readonly #batching: Batching | undefined;
   #idle: (() => void)[] = [];
 
@@ -57,25 +68,26 @@ export class DebugQueue {
     limits: QueueLimits,
     retry: RetryPolicy,
     context: CreateContext,
-    send: (bytes: Uint8Array, signal: AbortSignal) => Promise<void>,
+    signal: Signal,
+    send: Send,
     batching?: Batching,
   ) {
     this.#limits = limits;
     this.#retry = retry;
     this.#send = send;
+    this.#signal = signal;
     this.#context = context;
     this.#batching = batching;
-    const labels = { exporter: context.id, data_type: "traces" };
+    const labels = { exporter: context.id, data_type: signal };
     context.telemetry.queueCapacity.set(labels, limits.requests);
     context.telemetry.queueSize.set(labels, 0);
   }
 
-  put({ bytes, spans, memory }: TraceBatch): void {
-    memory?.retain();
-    const item = { bytes, spans, memory };
-    if (this.#closing) return this.#drop(item);
-    this.#items.push(item);
-    this.#bytes += bytes.length;
+  put(request: DebugRequest): void {
+    request.memory?.retain();
+    if (this.#closing) return this.#drop(request);
+    this.#items.push(request);
+    this.#bytes += request.bytes.length;
     while (this.#items.length > this.#limits.requests || this.#bytes > this.#limits.bytes) this.#drop(this.#shift()!);
     this.#pump();
   }
@@ -107,15 +119,15 @@ export class DebugQueue {
     return this.#items.length === 0 && this.#sending === 0;
   }
 
-  #shift(): Item | undefined {
+  #shift(): DebugRequest | undefined {
     const item = this.#items.shift();
     if (item) this.#bytes -= item.bytes.length;
     return item;
   }
 
-  #drop(item: Item): void {
-    this.#context.telemetry.enqueueFailed.traces.inc({ exporter: this.#context.id }, item.spans);
-    item.memory?.release();
+  #drop(request: DebugRequest): void {
+    this.#context.telemetry.enqueueFailed[this.#signal].inc({ exporter: this.#context.id }, request.items);
+    request.memory?.release();
   }
 
   #pump(): void {
@@ -127,14 +139,14 @@ export class DebugQueue {
         if (this.#isIdle()) for (const resolve of this.#idle.splice(0)) resolve();
       });
     }
-    this.#context.telemetry.queueSize.set({ exporter: this.#context.id, data_type: "traces" }, this.#items.length);
+    this.#context.telemetry.queueSize.set({ exporter: this.#context.id, data_type: this.#signal }, this.#items.length);
   }
 
   async #deliverNext(): Promise<void> {
     if (this.#batching && !this.#closing) {
       await scheduler.wait(this.#batching.lingerMs, { signal: this.#abort.signal }).catch(() => {});
     }
-    const items: Item[] = [];
+    const items: DebugRequest[] = [];
     let bytes = 0;
     do {
       const item = this.#shift();
@@ -144,9 +156,13 @@ export class DebugQueue {
       bytes += item.bytes.length;
     } while (this.#batching && bytes + (this.#items[0]?.bytes.length ?? 0) <= this.#batching.maxBytes);
     if (items.length === 0) return;
-    const spans = items.reduce((sum, item) => sum + item.spans, 0);
-    const request = items.length === 1 ? items[0]!.bytes : Buffer.concat(items.map((item) => item.bytes));
-    const delivered = await this.#deliver(request, spans);
+    const [first] = items;
+    const request: DebugRequest = {
+      ...first!,
+      items: items.reduce((sum, item) => sum + item.items, 0),
+      bytes: items.length === 1 ? first!.bytes : Buffer.concat(items.map((item) => item.bytes)),
+    };
+    const delivered = await this.#deliver(request);
     // What was given up may still stand in a socket that is being closed.
     for (const { memory } of items) {
       if (delivered) memory?.release();
@@ -155,19 +171,19 @@ export class DebugQueue {
   }
 
   /** False when it was given up. */
-  async #deliver(bytes: Uint8Array, spans: number): Promise<boolean> {
+  async #deliver(request: DebugRequest): Promise<boolean> {
     const { telemetry, id, log } = this.#context;
     const started = performance.now();
     for (let wait = this.#retry.initialMs; ; wait = Math.min(wait * 2, this.#retry.maxMs)) {
       try {
-        await this.#send(bytes, this.#abort.signal);
-        telemetry.sent.traces.inc({ exporter: id }, spans);
+        await this.#send(request, this.#abort.signal);
+        telemetry.sent[this.#signal].inc({ exporter: id }, request.items);
         return true;
       } catch (error) {
         const over = performance.now() - started + wait > this.#retry.maxElapsedMs;
         if (error instanceof PermanentError || over || this.#abort.signal.aborted) {
-          telemetry.sendFailed.traces.inc({ exporter: id }, spans);
-          log.warn({ err: error, spans }, "debug spans were given up");
+          telemetry.sendFailed[this.#signal].inc({ exporter: id }, request.items);
+          log.warn({ err: error, signal: this.#signal, items: request.items }, "a debug request was given up");
           return false;
         }
       }

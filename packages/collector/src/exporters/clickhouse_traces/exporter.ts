@@ -1,7 +1,7 @@
 import { TracesWriter } from "@otel-audit/exporter-clickhouse";
 import type { CreateContext, Exporter, Rejection } from "../../component.ts";
 import type { TraceBatch } from "../../trace-batch.ts";
-import { DebugQueue } from "../debug-queue.ts";
+import { DebugQueue, debugRequest } from "../debug-queue.ts";
 import { createSchema, resolveConnection } from "../destination.ts";
 import type { ClickhouseTracesConfig } from "./config.ts";
 
@@ -24,8 +24,9 @@ export class ClickhouseTracesExporter implements Exporter {
       { requests, bytes, consumers: 1 },
       RETRY,
       context,
-      async (request) => {
-        await this.#writer!.insert(request);
+      "traces",
+      async ({ bytes }) => {
+        await this.#writer!.insert(bytes);
       },
       BATCHING,
     );
@@ -41,7 +42,7 @@ export class ClickhouseTracesExporter implements Exporter {
   }
 
   async consume(batch: TraceBatch): Promise<readonly Rejection[]> {
-    this.#queue.put(batch);
+    this.#queue.put(debugRequest(batch));
     return [];
   }
 

@@ -1,16 +1,30 @@
 import { z } from "zod";
+import type { Signal } from "../../component.ts";
+import { duration } from "../../config/duration.ts";
+
+const HOUR_MS = 3_600_000;
+const url = z.url({ protocol: /^https?$/ });
 
 export const otlphttpConfig = z.strictObject({
-  /** Base URL; spans go to `<endpoint>/v1/traces`. */
-  endpoint: z.url({ protocol: /^https?$/ }),
+  /** Base URL; `/v1/traces`, `/v1/logs`, `/v1/metrics` is appended. */
+  endpoint: url.optional(),
+  /** Whole URL for one signal, instead of what `endpoint` gives. */
+  traces_endpoint: url.optional(),
+  logs_endpoint: url.optional(),
+  metrics_endpoint: url.optional(),
   /** Sent with every request, for example a token: `authorization: "Bearer ${env:TOKEN}"`. */
   headers: z.record(z.string(), z.string()).default({}),
   /** Costs more CPU than all the rest of the collector; worth it only where the network is the limit. */
   compression: z.enum(["none", "gzip"]).default("none"),
-  /** Milliseconds for one request. */
-  timeout: z.number().int().min(1).max(600_000).default(30_000),
+  /** For one request. */
+  timeout: duration({ min: 1, max: 600_000 }).default(30_000),
+  /** One for each signal. */
   sending_queue: z
     .strictObject({
+      /** Always on: without it a slow backend would delay the audit side. */
+      enabled: z
+        .literal(true, "cannot be turned off: without a queue a slow backend would delay audit records")
+        .default(true),
       /** Requests that wait; when full the oldest is dropped and counted. */
       queue_size: z.number().int().min(1).max(1_000_000).default(1_000),
       /** Bytes that wait; when full the oldest is dropped and counted. */
@@ -25,12 +39,19 @@ export const otlphttpConfig = z.strictObject({
     .prefault({}),
   retry_on_failure: z
     .strictObject({
-      /** Milliseconds before the first retry; doubled each time. */
-      initial_interval: z.number().int().min(1).default(500),
-      max_interval: z.number().int().min(1).default(30_000),
-      /** Milliseconds after which a request is given up. */
-      max_elapsed_time: z.number().int().min(0).default(300_000),
+      /** False: a request that fails is given up at once. */
+      enabled: z.boolean().default(true),
+      /** Before the first retry; doubled each time. */
+      initial_interval: duration({ min: 1, max: HOUR_MS }).default(500),
+      max_interval: duration({ min: 1, max: HOUR_MS }).default(30_000),
+      /** After it a request is given up; 0: never, the queue then drops its oldest. */
+      max_elapsed_time: duration({ min: 0, max: 24 * HOUR_MS }).default(300_000),
     })
     .prefault({}),
 });
 export type OtlphttpConfig = z.output<typeof otlphttpConfig>;
+
+/** Where a signal goes; undefined: nothing in the configuration says it. */
+export function signalUrl(config: OtlphttpConfig, signal: Signal): string | undefined {
+  return config[`${signal}_endpoint`] ?? (config.endpoint && `${config.endpoint.replace(/\/+$/, "")}/v1/${signal}`);
+}

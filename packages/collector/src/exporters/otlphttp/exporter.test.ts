@@ -1,6 +1,7 @@
 import { encodeTraces, scanTraces } from "@otel-audit/otlp";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { startOtlpSink, type OtlpSink } from "../../../../../test/support/index.ts";
+import { startHttpApi, startOtlpSink, type OtlpSink } from "../../../../../test/support/index.ts";
+import type { SignalBatch } from "../../component.ts";
 import { testContext } from "../../testing/context.ts";
 import { TraceBatch } from "../../trace-batch.ts";
 import { otlphttpConfig } from "./config.ts";
@@ -78,4 +79,80 @@ describe("OtlphttpExporter", () => {
     await out.shutdown();
     expect(await count(context.telemetry.sendFailed.traces)).toBe(1);
   }, 15_000);
+});
+
+describe("OtlphttpExporter with logs and metrics", () => {
+  // Two log records; every byte is ASCII.
+  const logs: SignalBatch = {
+    signal: "logs",
+    bytes: Uint8Array.of(10, 6, 18, 4, 18, 0, 18, 0),
+    contentType: "application/x-protobuf",
+  };
+
+  it("forwards the bytes that came with their type, each signal to its URL", async () => {
+    await using api = await startHttpApi();
+    const context = testContext("otlphttp");
+    const config = otlphttpConfig.parse({
+      endpoint: `${api.url}/base/`,
+      metrics_endpoint: `${api.url}/other`,
+      headers: { "x-key": "k" },
+    });
+    const out = new OtlphttpExporter(config, context);
+    await out.forward(logs);
+    await out.forward({ signal: "metrics", bytes: Buffer.from("{}"), contentType: "application/json" });
+    expect(await out.drain(5_000)).toBe(true);
+    expect(api.requests.toSorted((a, b) => a.path.localeCompare(b.path))).toMatchObject([
+      { path: "/base/v1/logs", body: Buffer.from(logs.bytes).toString(), headers: { "x-key": "k" } },
+      { path: "/other", body: "{}", headers: { "content-type": "application/json" } },
+    ]);
+    expect(await count(context.telemetry.sent.logs)).toBe(2);
+    expect(await count(context.telemetry.sent.metrics)).toBe(1);
+    await out.shutdown();
+  });
+
+  it("keeps the memory of a request until it has left, and gives it back", async () => {
+    await using api = await startHttpApi({ routes: { "POST /v1/logs": { delayMs: 50 } } });
+    const context = testContext("otlphttp");
+    const out = new OtlphttpExporter(otlphttpConfig.parse({ logs_endpoint: `${api.url}/v1/logs` }), context);
+    const memory = context.memory.take(20_000);
+    const bytes = memory.buffer.subarray(0, 20_000).fill(65);
+    await out.forward({ ...logs, bytes, memory });
+    memory.release();
+    expect(context.memory.keptBytes).toBe(0);
+    expect(await out.drain(5_000)).toBe(true);
+    expect(api.requests[0]!.body).toBe("A".repeat(20_000));
+    expect(context.memory.keptBytes).toBeGreaterThan(0);
+    await out.shutdown();
+  });
+
+  it("drops the oldest of one signal without touching another", async () => {
+    await using api = await startHttpApi({ routes: { "POST /v1/logs": { status: 503 } } });
+    const context = testContext("otlphttp");
+    const config = otlphttpConfig.parse({
+      endpoint: api.url,
+      sending_queue: { queue_size: 1, num_consumers: 1 },
+      retry_on_failure: { initial_interval: "20ms", max_interval: "20ms", max_elapsed_time: 0 },
+    });
+    const out = new OtlphttpExporter(config, context);
+    for (let i = 0; i < 3; i++) await out.forward(logs);
+    await out.forward({ ...logs, signal: "metrics" });
+    await expect.poll(() => api.requests.map(({ path }) => path)).toContain("/v1/metrics");
+    expect(await count(context.telemetry.enqueueFailed.logs)).toBe(2);
+    api.on("POST /v1/logs", {});
+    await out.shutdown();
+    expect(await count(context.telemetry.sent.logs)).toBe(4);
+  });
+
+  it("gives a request up at once without retries", async () => {
+    await using api = await startHttpApi({ routes: { "POST /v1/logs": { status: 503 } } });
+    const context = testContext("otlphttp");
+    const out = new OtlphttpExporter(
+      otlphttpConfig.parse({ endpoint: api.url, retry_on_failure: { enabled: false } }),
+      context,
+    );
+    await out.forward(logs);
+    expect(await out.drain(5_000)).toBe(true);
+    expect([api.requests.length, await count(context.telemetry.sendFailed.logs)]).toEqual([1, 2]);
+    await out.shutdown();
+  });
 });

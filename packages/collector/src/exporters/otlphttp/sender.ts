@@ -1,0 +1,60 @@
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+import type { CreateContext, Signal } from "../../component.ts";
+import { DebugQueue, PermanentError, type DebugRequest, type Send } from "../debug-queue.ts";
+import { OtlpClient } from "./client.ts";
+import type { OtlphttpConfig } from "./config.ts";
+
+const gzipAsync = promisify<Uint8Array, Buffer>(gzip);
+
+/** The only HTTP statuses that an OTLP client may retry (OTLP specification, "OTLP/HTTP Response"). */
+const RETRYABLE = new Set([429, 502, 503, 504]);
+
+/** The queue of one signal and the connections to its URL. */
+export class SignalSender {
+  readonly #queue: DebugQueue;
+  readonly #client: OtlpClient;
+  readonly #url: string;
+  readonly #config: OtlphttpConfig;
+
+  constructor(signal: Signal, url: string, config: OtlphttpConfig, context: CreateContext) {
+    this.#url = url;
+    this.#config = config;
+    const { sending_queue: queue, retry_on_failure: retry } = config;
+    this.#client = new OtlpClient(url, queue.num_consumers, config.timeout);
+    const maxElapsedMs = retry.max_elapsed_time === 0 ? Number.POSITIVE_INFINITY : retry.max_elapsed_time;
+    this.#queue = new DebugQueue(
+      { requests: queue.queue_size, bytes: queue.max_bytes, consumers: queue.num_consumers },
+      { initialMs: retry.initial_interval, maxMs: retry.max_interval, maxElapsedMs: retry.enabled ? maxElapsedMs : 0 },
+      context,
+      signal,
+      this.#send,
+    );
+  }
+
+  put(request: DebugRequest): void {
+    this.#queue.put(request);
+  }
+
+  drain(timeoutMs: number): Promise<boolean> {
+    return this.#queue.drain(timeoutMs);
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.close();
+    this.#client.close();
+  }
+
+  readonly #send: Send = async ({ bytes, contentType }, signal) => {
+    const compress = this.#config.compression === "gzip";
+    const headers = {
+      ...this.#config.headers,
+      "content-type": contentType,
+      ...(compress && { "content-encoding": "gzip" }),
+    };
+    const { status, text } = await this.#client.post(compress ? await gzipAsync(bytes) : bytes, headers, signal);
+    if (status >= 200 && status < 300) return;
+    const message = `${this.#url} answered ${status}: ${text.slice(0, 200)}`;
+    throw RETRYABLE.has(status) ? new Error(message) : new PermanentError(message);
+  };
+}
