@@ -1,4 +1,5 @@
 export { Ledger } from "./ledger.ts";
+export { LedgerDirectory, type LedgerShare } from "./directory.ts";
 export type {
   AppendResult,
   AssertedIdentity,

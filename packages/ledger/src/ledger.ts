@@ -2,19 +2,18 @@ import { randomUUID } from "node:crypto";
 import * as path from "node:path";
 import { SPAN_MALFORMED, type SpanIndex } from "@otel-audit/otlp";
 import { ByteBuffer } from "./byte-buffer.ts";
+import { LedgerDirectory, type LedgerShare, SharedBytes } from "./directory.ts";
 import { LedgerError } from "./errors.ts";
 import { makeDirectory } from "./io.ts";
-import { DirectoryLock } from "./lock.ts";
 import { type ResolvedOptions, resolveOptions } from "./options.ts";
-import { recoverLog } from "./recovery.ts";
-import { uuidBytes } from "./row-decode.ts";
+import { type RowKey, readRowKey, uuidBytes } from "./row-decode.ts";
 import { RowEncoder, addRowFlag, placeRow } from "./row-encoder.ts";
 import { ROW_OFFSET, RowFlag } from "./row-format.ts";
 import { partitionOf } from "./segment-file.ts";
 import { type PendingRows, SegmentLog } from "./segment-log.ts";
 import type { RowBlock, StoredSegment } from "./segment-writer.ts";
 import type { AppendResult, ClosedSegment, CollectorFacts, LedgerAlarm, LedgerOptions, LedgerStats } from "./types.ts";
-import { RecordWindow, Seen } from "./window.ts";
+import { type InFlight, MAX_WRITERS, RecordWindow, Seen } from "./window.ts";
 
 const FIRST_BYTES = 64 * 1024;
 /** A larger row buffer is given back after use. */
@@ -23,25 +22,30 @@ const MAX_INT64 = 0x7fff_ffff_ffff_ffffn;
 
 /** What became of the spans of one append, before anything is on disk. */
 interface Encoded {
+  /** Row `i` stands from `offsets[i]` to `offsets[i + 1]`. */
   readonly offsets: number[];
   duplicates: number;
   conflicts: number;
-  /** A duplicate's first copy is not synced yet. */
+  /** The first copy of a duplicate is not synced yet by this stream. */
   waits: boolean;
+  /** First copies of duplicates that other threads have not synced yet. */
+  readonly elsewhere: InFlight[];
   readonly rejected: { span: number; reason: string }[];
 }
 
 /**
- * The durable log of audit records of one data directory: spans in, rows on disk, closed segments out. One process at a
- * time; every open starts a new stream with sequences from 1.
+ * A stream of a durable log of audit records: spans in, rows on disk, closed segments out. Every open starts a new stream
+ * with sequences from 1. A process with several threads has one `LedgerDirectory`, and a stream in each thread.
  */
 export class Ledger {
-  /** UUID of this process's stream. */
+  /** UUID of this stream. */
   readonly streamId: string;
   /** Keys of stored records; refill it from the table after `open` and before the first append. */
   readonly window: RecordWindow;
+  readonly #writer: number;
   readonly #options: ResolvedOptions;
-  readonly #lock: DirectoryLock;
+  readonly #directory: LedgerDirectory | undefined;
+  readonly #shared: SharedBytes;
   readonly #log: SegmentLog;
   readonly #stream: Uint8Array;
   readonly #encoder = new RowEncoder();
@@ -54,13 +58,15 @@ export class Ledger {
   /** Which insertions into the window belong to which waiting append. */
   readonly #insertions = new Map<PendingRows, number>();
 
-  private constructor(options: ResolvedOptions, lock: DirectoryLock, window: RecordWindow, recovered: StoredSegment[]) {
+  private constructor(options: ResolvedOptions, share: LedgerShare, writer: number, directory?: LedgerDirectory) {
     this.streamId = randomUUID();
-    this.window = window;
+    this.window = new RecordWindow(share.window, writer);
+    this.#writer = writer;
     this.#options = options;
-    this.#lock = lock;
-    this.#closed = recovered;
-    this.#closedBytes = recovered.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
+    this.#directory = directory;
+    this.#shared = new SharedBytes(share.bytes);
+    this.#closed = writer === 0 ? [...share.recovered] : [];
+    this.#closedBytes = this.#closed.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
     this.#stream = uuidBytes(this.streamId);
     this.#log = new SegmentLog({
       io: options.io,
@@ -78,28 +84,46 @@ export class Ledger {
   }
 
   /**
-   * Takes the directory's lock, brings what earlier processes left into closed segments and starts a new stream.
+   * Opens the directory and its only stream.
    * Throws LedgerError: INVALID_ARGUMENT for options, LOCKED, IO, CORRUPT for files of a version that is not known.
    */
   static async open(options: LedgerOptions): Promise<Ledger> {
     const resolved = resolveOptions(options);
-    const { io, dir, windowKeys } = resolved;
-    const window = new RecordWindow(windowKeys);
-    const logDirectory = path.join(dir, "log");
-    let lock: DirectoryLock | undefined;
+    const directory = await LedgerDirectory.open(options);
     try {
-      await makeDirectory(io, logDirectory);
-      lock = await DirectoryLock.acquire(dir);
-      const quarantineDirectory = path.join(dir, "quarantine");
-      const alarm = (one: LedgerAlarm): void => resolved.onAlarm(one);
-      const recovered = await recoverLog({ io, logDirectory, quarantineDirectory, window, alarm });
-      const ledger = new Ledger(resolved, lock, window, recovered);
-      await makeDirectory(io, path.join(logDirectory, ledger.streamId));
-      return ledger;
+      return await Ledger.#start(resolved, directory.share, 0, directory);
     } catch (error) {
-      await lock?.release();
-      throw LedgerError.fromIo(`open the ledger in ${dir}`, error);
+      await directory.close();
+      throw error;
     }
+  }
+
+  /**
+   * Opens one of several streams of a directory. Bounds of bytes hold for all of them together.
+   * @param share of the directory; close that after its streams
+   * @param writer number of this stream, from 0 to 63; that of 0 ships what earlier processes left
+   */
+  static join(options: LedgerOptions, share: LedgerShare, writer: number): Promise<Ledger> {
+    if (!Number.isInteger(writer) || writer < 0 || writer >= MAX_WRITERS) {
+      throw new LedgerError("INVALID_ARGUMENT", `writer is ${writer}, must be 0 to ${MAX_WRITERS - 1}`);
+    }
+    return Ledger.#start(resolveOptions(options), share, writer);
+  }
+
+  static async #start(
+    options: ResolvedOptions,
+    share: LedgerShare,
+    writer: number,
+    directory?: LedgerDirectory,
+  ): Promise<Ledger> {
+    const ledger = new Ledger(options, share, writer, directory);
+    try {
+      await makeDirectory(options.io, path.join(options.dir, "log", ledger.streamId));
+    } catch (error) {
+      throw LedgerError.fromIo(`open the ledger in ${options.dir}`, error);
+    }
+    ledger.#publish();
+    return ledger;
   }
 
   /**
@@ -113,6 +137,10 @@ export class Ledger {
     this.#admit(index.bytes.length);
     const { encoded, settled } = this.#take(index, mask, facts);
     await settled;
+    for (const first of encoded.elsewhere) {
+      if (await this.window.stored(first)) continue;
+      throw new LedgerError("IO", "the first copy of a record, sent elsewhere, could not be written; send it again");
+    }
     const { duplicates, conflicts, rejected } = encoded;
     return { accepted: encoded.offsets.length - 1, duplicates, conflicts, rejected };
   }
@@ -143,6 +171,7 @@ export class Ledger {
     }
     this.#closed = this.#closed.filter((one) => one !== stored);
     this.#closedBytes -= stored.fileBytes;
+    this.#publish();
   }
 
   stats(): LedgerStats {
@@ -158,7 +187,7 @@ export class Ledger {
   }
 
   /**
-   * Refuses new appends, writes what waits, closes the open segment and releases the lock. Rejects with LedgerError IO
+   * Refuses new appends, writes what waits, closes the open segment and, after `open`, the directory. Rejects with LedgerError IO
    * when the disk fails; the lock is released all the same, and what was acknowledged is found by the next open.
    */
   close(): Promise<void> {
@@ -171,14 +200,14 @@ export class Ledger {
       await this.#log.barrier(true);
     } finally {
       await this.#log.release();
-      await this.#lock.release();
+      await this.#directory?.close();
     }
   }
 
   #admit(requestBytes: number): void {
     if (this.#closing !== undefined) throw new LedgerError("CLOSED", "the ledger is closed");
     const { maxPendingBytes } = this.#options;
-    const pending = this.#log.pendingBytes;
+    const { pending } = this.#shared;
     // A request larger than the bound passes when nothing waits, or it never would.
     if (pending > 0 && pending + requestBytes > maxPendingBytes) {
       throw new LedgerError(
@@ -191,7 +220,7 @@ export class Ledger {
 
   #admitLog(bytes: number): void {
     const { maxLogBytes } = this.#options;
-    const used = this.#logBytes();
+    const used = this.#shared.log;
     if (used + bytes > maxLogBytes) {
       throw new LedgerError("LOG_FULL", `${used} bytes wait for export; maxLogBytes is ${maxLogBytes}`);
     }
@@ -201,75 +230,104 @@ export class Ledger {
     return this.#closedBytes + this.#log.fileBytes;
   }
 
+  /** Tells the other streams what this one holds. */
+  #publish(): void {
+    this.#shared.publish(this.#logBytes(), this.#log.pendingBytes);
+  }
+
   /** All of an append that happens in one turn. When it throws, nothing of it is left. */
   #take(index: SpanIndex, mask: number, facts: CollectorFacts): { encoded: Encoded; settled: Promise<void> } {
-    const firstInsertion = this.window.inserted;
     this.#rows.clear();
+    this.window.unstage();
     try {
       const encoded = this.#encode(index, mask, facts);
-      this.#admitLog(this.#rows.length);
-      return { encoded, settled: this.#enqueue(encoded, firstInsertion) };
-    } catch (error) {
-      this.window.forget(firstInsertion, this.window.inserted);
-      throw error;
+      const insertion = this.window.commit();
+      const { learned } = this.window;
+      try {
+        this.#keepNew(encoded);
+        this.#admitLog(this.#rows.length);
+        return { encoded, settled: this.#enqueue(encoded, insertion) };
+      } catch (error) {
+        this.window.forget(insertion, insertion + learned);
+        this.#settleWindow();
+        throw error;
+      }
     } finally {
       if (this.#rows.bytes.length > KEEP_BYTES) this.#rows = new ByteBuffer(FIRST_BYTES);
     }
   }
 
-  /** Encodes into `#rows`; rows of duplicates are dropped again. */
+  /** Encodes into `#rows`, and stages the key of each row. */
   #encode(index: SpanIndex, mask: number, facts: CollectorFacts): Encoded {
-    const result: Encoded = { offsets: [0], duplicates: 0, conflicts: 0, waits: false, rejected: [] };
-    this.#encoder.begin(facts);
+    const result: Encoded = { offsets: [0], duplicates: 0, conflicts: 0, waits: false, elsewhere: [], rejected: [] };
+    const rows = this.#rows;
+    const encoder = this.#encoder;
+    encoder.begin(facts);
     for (let span = 0; span < index.count; span++) {
       const flags = index.flags[span]!;
       if ((flags & mask) === 0 || (flags & SPAN_MALFORMED) !== 0) continue;
+      const start = rows.length;
       let refused: string | undefined;
       try {
-        refused = this.#encoder.encode(this.#rows, index, span);
+        refused = encoder.encode(rows, index, span);
       } catch (error) {
         refused = error instanceof Error ? error.message : String(error);
       }
-      // Whatever is wrong with one span, the others of its request are not refused for it.
-      if (refused === undefined) this.#checkSeen(result);
-      else result.rejected.push({ span, reason: refused });
+      if (refused !== undefined) {
+        // Whatever is wrong with one span, the others of its request are not refused for it.
+        result.rejected.push({ span, reason: refused });
+        continue;
+      }
+      const { principal, recordIdStart, recordIdEnd } = encoder;
+      this.window.stage(principal, rows.bytes, recordIdStart, recordIdEnd, rows.bytes, start + ROW_OFFSET.contentHash);
+      result.offsets.push(rows.length);
     }
     return result;
   }
 
-  #checkSeen(result: Encoded): void {
-    const rows = this.#rows;
-    const encoder = this.#encoder;
-    const rowStart = result.offsets.at(-1)!;
-    const seen = this.window.observe(
-      encoder.principal,
-      rows.bytes,
-      encoder.recordIdStart,
-      encoder.recordIdEnd,
-      rows.bytes,
-      rowStart + ROW_OFFSET.contentHash,
-    );
-    if (seen === Seen.Duplicate) {
-      rows.length = rowStart;
-      result.duplicates++;
-      result.waits ||= this.#isInFlight(this.window.hit);
-      return;
+  /** Drops the rows of duplicates and marks those of conflicts, as the window has just said. */
+  #keepNew(encoded: Encoded): void {
+    const { bytes } = this.#rows;
+    const { offsets } = encoded;
+    const { seen, waitsFor } = this.window;
+    const count = offsets.length - 1;
+    let kept = 0;
+    let length = 0;
+    for (let i = 0, start = 0, end: number; i < count; i++, start = end) {
+      end = offsets[i + 1]!;
+      if (seen[i] === Seen.Duplicate) {
+        encoded.duplicates++;
+        if (waitsFor[i] === this.#writer) encoded.waits = true;
+        else if (waitsFor[i] !== -1) encoded.elsewhere.push(this.window.inFlight(i));
+        continue;
+      }
+      if (seen[i] === Seen.Conflict) {
+        encoded.conflicts++;
+        this.#markConflict(start);
+      }
+      if (length !== start) bytes.copyWithin(length, start, end);
+      length += end - start;
+      offsets[++kept] = length;
     }
-    if (seen === Seen.Conflict) {
-      const id = rows.bytes.toString("utf8", encoder.recordIdStart, encoder.recordIdEnd);
-      addRowFlag(rows.bytes, rowStart, RowFlag.Conflict);
-      result.conflicts++;
-      this.#alarm({ code: "CONFLICT", message: `record ${JSON.stringify(id)} came again with other content` });
-    }
-    result.offsets.push(rows.length);
+    offsets.length = kept + 1;
+    this.#rows.length = length;
   }
 
-  #isInFlight(insertion: number): boolean {
+  #markConflict(row: number): void {
+    const { bytes } = this.#rows;
+    const key: RowKey = { recordIdStart: 0, recordIdEnd: 0, principalStart: 0, principalEnd: 0, end: 0 };
+    readRowKey(bytes, row, key);
+    const id = bytes.toString("utf8", key.recordIdStart, key.recordIdEnd);
+    addRowFlag(bytes, row, RowFlag.Conflict);
+    this.#alarm({ code: "CONFLICT", message: `record ${JSON.stringify(id)} came again with other content` });
+  }
+
+  /** What this stream has inserted into the window before this is on disk, or was taken back. */
+  #settleWindow(): void {
     // Appends settle in order, so the first in the map is the oldest that waits.
-    for (const [oldest, first] of this.#insertions) return insertion >= first + oldest.written;
-    return false;
+    const [oldest] = this.#insertions;
+    this.window.settle(oldest === undefined ? Infinity : oldest[1] + oldest[0].written);
   }
-
   /** Gives the rows their places and hands them to the log. From here on nothing can fail but the disk. */
   #enqueue(encoded: Encoded, firstInsertion: number): Promise<void> {
     const count = encoded.offsets.length - 1;
@@ -295,6 +353,8 @@ export class Ledger {
         rotate: false,
         settle: (error) => {
           this.#insertions.delete(pending);
+          this.#settleWindow();
+          this.#publish();
           if (error === undefined) resolve();
           else reject(error);
         },
@@ -302,6 +362,7 @@ export class Ledger {
       };
       this.#insertions.set(pending, firstInsertion);
       this.#log.enqueue(pending);
+      this.#publish();
     });
   }
 
@@ -328,6 +389,7 @@ export class Ledger {
   #onClosed(stored: StoredSegment): void {
     this.#closed.push(stored);
     this.#closedBytes += stored.fileBytes;
+    this.#publish();
     try {
       this.#options.onSegmentClosed(stored.segment);
     } catch (cause) {

@@ -193,8 +193,9 @@ function learnKeys(window: RecordWindow, file: SegmentFile): void {
   for (const row of file.rows) {
     readRowKey(bytes, row.start, key);
     const principal = bytes.subarray(key.principalStart, key.principalEnd);
-    window.observe(principal, bytes, key.recordIdStart, key.recordIdEnd, bytes, row.start + ROW_OFFSET.contentHash);
+    window.stage(principal, bytes, key.recordIdStart, key.recordIdEnd, bytes, row.start + ROW_OFFSET.contentHash);
   }
+  window.commit({ stored: true });
 }
 
 async function parse(io: FileIo, file: string, closed: boolean): Promise<SegmentFile> {

@@ -9,7 +9,9 @@ function content(n: number): Uint8Array {
 
 function observe(window: RecordWindow, principal: string, id: string, n: number): number {
   const bytes = Buffer.from(id);
-  return window.observe(Buffer.from(principal), bytes, 0, bytes.length, content(n), 0);
+  window.stage(Buffer.from(principal), bytes, 0, bytes.length, content(n), 0);
+  window.commit();
+  return window.seen[0]!;
 }
 
 describe("RecordWindow", () => {
@@ -17,10 +19,10 @@ describe("RecordWindow", () => {
     const window = new RecordWindow(10);
     expect(observe(window, "p", "id", 1)).toBe(Seen.New);
     expect(observe(window, "p", "id", 1)).toBe(Seen.Duplicate);
-    expect(window.hit).toBe(0);
+    expect(window.hits[0]).toBe(0);
     expect(observe(window, "p", "id", 2)).toBe(Seen.Conflict);
     expect(observe(window, "p", "id", 2)).toBe(Seen.Duplicate);
-    expect(window.hit).toBe(1);
+    expect(window.hits[0]).toBe(1);
     expect(observe(window, "p", "id", 1)).toBe(Seen.Duplicate);
     expect(window.size).toBe(2);
   });
@@ -71,9 +73,9 @@ describe("RecordWindow", () => {
             continue;
           }
           const known = [...model].find(([, id]) => id === n)?.[0];
-          window.hit = -1;
+          window.hits[0] = -1;
           const seen = observe(window, "p", `id-${n}`, 1);
-          expect([seen, window.hit]).toEqual(known === undefined ? [Seen.New, -1] : [Seen.Duplicate, known]);
+          expect([seen, window.hits[0]]).toEqual(known === undefined ? [Seen.New, -1] : [Seen.Duplicate, known]);
           if (known !== undefined) continue;
           model.delete(inserted - cap);
           model.set(inserted++, n);

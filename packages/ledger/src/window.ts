@@ -1,62 +1,102 @@
 import { randomBytes } from "node:crypto";
 import { LedgerError } from "./errors.ts";
+import { Fingerprint, word } from "./fingerprint.ts";
+import { Mutex } from "./mutex.ts";
 
 /** What the window says about a record. */
 export const Seen = { New: 0, Duplicate: 1, Conflict: 2 } as const;
 
-const FIRST_ENTRIES = 1024;
+/** Threads that may write to one window. */
+export const MAX_WRITERS = 64;
 const MAX_KEYS = 100_000_000;
-const WORDS = 4;
+/** Writer of an entry that is stored already. */
+const NOBODY = 255;
+const FIRST_INDEX = 2048;
 const encoder = new TextEncoder();
+
+// Layout: 16 words of settings, a generation a writer, two counts, a floor a writer; then entries, writers, index.
+const At = { lock: 0, mask: 1, key0: 2, key1: 3, maxKeys: 4 } as const;
+const GENERATIONS = 16;
+const COUNTS = (GENERATIONS + MAX_WRITERS) * 4;
+const FLOORS = COUNTS + 2 * 8;
+const ENTRIES = FLOORS + MAX_WRITERS * 8;
+const WORDS = 4;
+
+/** A record whose first copy another thread is writing to disk. */
+export interface InFlight {
+  readonly insertion: number;
+  readonly writer: number;
+  readonly low: number;
+  readonly high: number;
+}
 
 /**
  * The keys of the last records (rules O3 and O4): (principal, record id) to the content of the producer's span, by count
- * and not by time. A key is held as a 64-bit keyed fingerprint (HalfSipHash under a random key of this process, so that
- * nobody can prepare two ids that meet), the content as the first 64 bits of its SHA-256. A duplicate needs both equal.
+ * and not by time. A key is held as a 64-bit keyed fingerprint, the content as the first 64 bits of its SHA-256. A
+ * duplicate needs both equal.
  *
- * Entries stand in a ring in the order of insertion; an open-addressing table of ring slots finds them. 24 bytes a key.
+ * Entries stand in a ring in the order of insertion; an open-addressing table of ring slots finds them. 25 to 33 bytes a
+ * key, in memory that all threads of the process share and that the system gives only where something is written.
+ *
+ * Each thread that writes records is a writer. Its appends reach the disk in the order of their insertions, so one number
+ * a writer (its floor) says which of its entries are not synced yet.
  */
 export class RecordWindow {
+  /** For other threads. */
+  readonly memory: SharedArrayBuffer;
+  readonly #writer: number;
   readonly #maxKeys: number;
-  readonly #key0: number;
-  readonly #key1: number;
+  readonly #words: Int32Array;
+  readonly #lock: Mutex;
+  readonly #fingerprint: Fingerprint;
+  /** Entries ever added, entries held. */
+  readonly #counts: Float64Array;
+  /** The first insertion of each writer that is not synced; Infinity: all are. */
+  readonly #floors: Float64Array;
   /** Ring: key low, key high, content low, content high. */
-  #entries: Uint32Array;
-  #capacity: number;
-  /** Ring slot + 1, or 0. */
-  #index: Uint32Array;
-  #mask: number;
-  #inserted = 0;
-  #live = 0;
-  #low = 0;
-  #high = 0;
-  #scratch = new Uint8Array(512);
-  /** Insertion number of the entry that the last `observe` found, when it answered Duplicate. */
-  hit = -1;
+  readonly #entries: Uint32Array;
+  readonly #writers: Uint8Array;
+  /** Ring slot + 1, or 0; of it the first `mask + 1` are in use. */
+  readonly #index: Uint32Array;
+  #mask = 0;
+  /** Keys of one append, as entries. */
+  #staged = new Uint32Array(1024 * WORDS);
+  #stagedCount = 0;
+  /** What `commit` found out, by the order of staging: a `Seen`, and for a duplicate its insertion and its writer. */
+  seen = new Uint8Array(1024);
+  hits = new Float64Array(1024);
+  /** The writer that has not synced it yet, or -1. */
+  waitsFor = new Int8Array(1024);
+  /** How many it learned. */
+  learned = 0;
 
-  /** @param maxKeys entries kept, 1 to 100,000,000 */
-  constructor(maxKeys: number) {
-    if (!Number.isSafeInteger(maxKeys) || maxKeys < 1 || maxKeys > MAX_KEYS) {
-      throw new LedgerError("INVALID_ARGUMENT", `windowKeys is ${maxKeys}, must be 1 to ${MAX_KEYS}`);
-    }
-    const seed = randomBytes(8);
-    this.#maxKeys = maxKeys;
-    this.#key0 = seed.readUInt32LE(0);
-    this.#key1 = seed.readUInt32LE(4);
-    this.#capacity = Math.min(FIRST_ENTRIES, maxKeys);
-    this.#entries = new Uint32Array(this.#capacity * WORDS);
-    this.#index = new Uint32Array(indexSize(this.#capacity));
-    this.#mask = this.#index.length - 1;
+  /**
+   * @param of entries kept, 1 to 100,000,000; or the memory of a window that another thread has made
+   * @param writer the number of this thread, 0 to 63
+   */
+  constructor(of: number | SharedArrayBuffer, writer = 0) {
+    this.memory = typeof of === "number" ? create(of) : of;
+    this.#words = new Int32Array(this.memory, 0, COUNTS / 4);
+    this.#maxKeys = this.#words[At.maxKeys]!;
+    this.#writer = writer;
+    this.#lock = new Mutex(this.#words, At.lock);
+    this.#fingerprint = new Fingerprint(this.#words[At.key0]!, this.#words[At.key1]!);
+    this.#counts = new Float64Array(this.memory, COUNTS, 2);
+    this.#floors = new Float64Array(this.memory, FLOORS, MAX_WRITERS);
+    const { writers, index, end } = layout(this.#maxKeys);
+    this.#entries = new Uint32Array(this.memory, ENTRIES, this.#maxKeys * WORDS);
+    this.#writers = new Uint8Array(this.memory, writers, this.#maxKeys);
+    this.#index = new Uint32Array(this.memory, index, (end - index) / 4);
   }
 
   /** Keys held. */
   get size(): number {
-    return this.#live;
+    return this.#lock.run(() => this.#counts[1]!);
   }
 
   /** Entries ever added: the insertion number of the next one. */
   get inserted(): number {
-    return this.#inserted;
+    return this.#lock.run(() => this.#counts[0]!);
   }
 
   /**
@@ -68,52 +108,133 @@ export class RecordWindow {
       throw new LedgerError("INVALID_ARGUMENT", `a content hash has ${contentHash.length} bytes, needs at least 8`);
     }
     const id = typeof recordId === "string" ? encoder.encode(recordId) : recordId;
-    this.observe(
-      typeof principal === "string" ? encoder.encode(principal) : principal,
-      id,
-      0,
-      id.length,
-      contentHash,
-      0,
-    );
+    this.unstage();
+    this.stage(typeof principal === "string" ? encoder.encode(principal) : principal, id, 0, id.length, contentHash, 0);
+    this.commit({ stored: true });
   }
 
-  /** Looks a record up and remembers it when it is new or in conflict. Returns a `Seen`. */
-  observe(
+  /** Adds a record to those that the next `commit` looks up. */
+  stage(
     principal: Uint8Array,
     id: Uint8Array,
     idStart: number,
     idEnd: number,
     content: Uint8Array,
     contentStart: number,
-  ): number {
-    this.#fingerprint(principal, id, idStart, idEnd);
-    const contentLow = word(content, contentStart);
-    const contentHigh = word(content, contentStart + 4);
-    let slot = this.#find(this.#low, this.#high);
+  ): void {
+    if (this.#stagedCount === this.seen.length) this.#growStaged();
+    const key = this.#fingerprint;
+    key.of(principal, id, idStart, idEnd);
+    const at = this.#stagedCount++ * WORDS;
+    this.#staged[at] = key.low;
+    this.#staged[at + 1] = key.high;
+    this.#staged[at + 2] = word(content, contentStart);
+    this.#staged[at + 3] = word(content, contentStart + 4);
+  }
+
+  /** Forgets what was staged and not committed. */
+  unstage(): void {
+    this.#stagedCount = 0;
+  }
+
+  /**
+   * Looks up everything staged and learns what is new or in conflict, in one step for all threads. The results stand in
+   * `seen`, `hits` and `waitsFor`. When it throws, nothing was learned.
+   * @param options.stored they are on disk already
+   * @returns the insertion number of the first that it learned; the others follow it
+   */
+  commit(options: { stored?: true } = {}): number {
+    const writer = options.stored ? NOBODY : this.#writer;
+    return this.#lock.run(() => {
+      this.#mask = this.#words[At.mask]!;
+      const first = this.#counts[0]!;
+      try {
+        for (let i = 0; i < this.#stagedCount; i++) this.seen[i] = this.#observe(i, writer);
+      } catch (error) {
+        for (let n = first; n < this.#counts[0]!; n++) this.#remove(n % this.#maxKeys);
+        throw error;
+      } finally {
+        this.#stagedCount = 0;
+      }
+      this.learned = this.#counts[0]! - first;
+      return first;
+    });
+  }
+
+  /** Takes back insertions `from` (inclusive) to `to` (exclusive) of this writer: their rows were not stored. */
+  forget(from: number, to: number): void {
+    this.#lock.run(() => {
+      this.#mask = this.#words[At.mask]!;
+      for (let n = Math.max(from, 0, this.#counts[0]! - this.#maxKeys); n < to; n++) this.#remove(n % this.#maxKeys);
+    });
+  }
+
+  /** All of this writer's insertions below `floor` are stored or forgotten. Wakes those who wait for them. */
+  settle(floor: number): void {
+    this.#lock.run(() => {
+      this.#floors[this.#writer] = floor;
+    });
+    Atomics.add(this.#words, GENERATIONS + this.#writer, 1);
+    Atomics.notify(this.#words, GENERATIONS + this.#writer);
+  }
+
+  /** The staged record `i`, when `waitsFor` names another writer. */
+  inFlight(i: number): InFlight {
+    return {
+      insertion: this.hits[i]!,
+      writer: this.waitsFor[i]!,
+      low: this.#staged[i * WORDS]!,
+      high: this.#staged[i * WORDS + 1]!,
+    };
+  }
+
+  /** Waits until the other writer has synced the record; false when it could not. */
+  async stored({ insertion, writer, low, high }: InFlight): Promise<boolean> {
+    for (;;) {
+      const generation = Atomics.load(this.#words, GENERATIONS + writer);
+      const waits = this.#lock.run(() => {
+        this.#mask = this.#words[At.mask]!;
+        const slot = this.#find(low, high);
+        if (slot < 0 || this.#insertionOf(slot) !== insertion) return undefined;
+        return insertion >= this.#floors[writer]!;
+      });
+      if (waits !== true) return waits === false;
+      const next = Atomics.waitAsync(this.#words, GENERATIONS + writer, generation);
+      if (next.async) await next.value;
+    }
+  }
+
+  #observe(i: number, writer: number): number {
+    const staged = this.#staged;
+    const at = i * WORDS;
+    let slot = this.#find(staged[at]!, staged[at + 1]!);
     if (slot < 0) {
-      this.#insert(contentLow, contentHigh);
+      this.#insert(at, writer);
       return Seen.New;
     }
-    if (!this.#hasContent(slot, contentLow, contentHigh)) {
+    const low = staged[at + 2]!;
+    const high = staged[at + 3]!;
+    if (!this.#hasContent(slot, low, high)) {
       // A conflict is remembered under a key of its own, so that its retry is a duplicate, and a flood of conflicts
       // under one id does not grow one chain.
-      this.#low = (this.#low ^ Math.imul(contentLow, 0x9e3779b1)) >>> 0;
-      this.#high = (this.#high ^ Math.imul(contentHigh, 0x85ebca6b) ^ 0x5bd1e995) >>> 0;
-      slot = this.#find(this.#low, this.#high);
-      if (slot < 0 || !this.#hasContent(slot, contentLow, contentHigh)) {
-        if (slot < 0) this.#insert(contentLow, contentHigh);
+      staged[at] = staged[at]! ^ Math.imul(low, 0x9e3779b1);
+      staged[at + 1] = staged[at + 1]! ^ Math.imul(high, 0x85ebca6b) ^ 0x5bd1e995;
+      slot = this.#find(staged[at]!, staged[at + 1]!);
+      if (slot < 0 || !this.#hasContent(slot, low, high)) {
+        if (slot < 0) this.#insert(at, writer);
         return Seen.Conflict;
       }
     }
-    const last = this.#inserted - 1;
-    this.hit = last - ((last - slot) % this.#capacity);
+    const insertion = this.#insertionOf(slot);
+    const owner = this.#writers[slot]!;
+    this.hits[i] = insertion;
+    this.waitsFor[i] = owner !== NOBODY && insertion >= this.#floors[owner]! ? owner : -1;
     return Seen.Duplicate;
   }
 
-  /** Takes back the insertions `from` (inclusive) to `to` (exclusive): their rows were not stored. */
-  forget(from: number, to: number): void {
-    for (let n = Math.max(from, 0, this.#inserted - this.#capacity); n < to; n++) this.#remove(n % this.#capacity);
+  #insertionOf(slot: number): number {
+    const last = this.#counts[0]! - 1;
+    return last - ((last - slot) % this.#maxKeys);
   }
 
   #hasContent(slot: number, low: number, high: number): boolean {
@@ -128,19 +249,17 @@ export class RecordWindow {
     }
   }
 
-  #insert(contentLow: number, contentHigh: number): void {
-    if (this.#inserted >= this.#capacity) {
-      if (this.#capacity < this.#maxKeys) this.#grow();
-      else this.#remove(this.#inserted % this.#capacity);
-    }
-    const slot = this.#inserted % this.#capacity;
-    this.#entries[slot * WORDS] = this.#low;
-    this.#entries[slot * WORDS + 1] = this.#high;
-    this.#entries[slot * WORDS + 2] = contentLow;
-    this.#entries[slot * WORDS + 3] = contentHigh;
+  #insert(staged: number, writer: number): void {
+    const insertion = this.#counts[0]!;
+    const slot = insertion % this.#maxKeys;
+    if (insertion >= this.#maxKeys) this.#remove(slot);
+    if (this.#counts[1]! * 2 > this.#mask) this.#growIndex();
+    for (let i = 0; i < WORDS; i++) this.#entries[slot * WORDS + i] = this.#staged[staged + i]!;
+    this.#writers[slot] = writer;
+    if (writer !== NOBODY && this.#floors[writer] === Infinity) this.#floors[writer] = insertion;
     this.#place(slot);
-    this.#inserted++;
-    this.#live++;
+    this.#counts[0] = insertion + 1;
+    this.#counts[1]!++;
   }
 
   #place(slot: number): void {
@@ -156,7 +275,7 @@ export class RecordWindow {
       if (this.#index[hole] === 0) return;
       hole = (hole + 1) & this.#mask;
     }
-    this.#live--;
+    this.#counts[1]!--;
     // Shift back what probing would no longer reach across the hole.
     for (let i = (hole + 1) & this.#mask; this.#index[i] !== 0; i = (i + 1) & this.#mask) {
       const home = this.#entries[(this.#index[i]! - 1) * WORDS]! & this.#mask;
@@ -167,67 +286,45 @@ export class RecordWindow {
     this.#index[hole] = 0;
   }
 
-  /** Only before the ring wrapped for the first time, so that every slot keeps its number. */
-  #grow(): void {
-    const old = this.#index;
-    this.#capacity = Math.min(this.#capacity * 2, this.#maxKeys);
-    const entries = new Uint32Array(this.#capacity * WORDS);
-    entries.set(this.#entries);
-    this.#entries = entries;
-    this.#index = new Uint32Array(indexSize(this.#capacity));
-    this.#mask = this.#index.length - 1;
+  /** The table takes more of the memory that is there for it, so that it is at most half full. */
+  #growIndex(): void {
+    const old = this.#index.slice(0, this.#mask + 1);
+    this.#mask = this.#mask * 2 + 1;
+    this.#words[At.mask] = this.#mask;
+    this.#index.fill(0, 0, old.length);
     for (const slot of old) if (slot !== 0) this.#place(slot - 1);
   }
 
-  /** HalfSipHash-2-4 with 64 bits of output over: length of the principal (u32), principal, record id. */
-  #fingerprint(principal: Uint8Array, id: Uint8Array, idStart: number, idEnd: number): void {
-    const length = 4 + principal.length + idEnd - idStart;
-    if (length + 4 > this.#scratch.length) this.#scratch = new Uint8Array(length * 2);
-    const data = this.#scratch;
-    data[0] = principal.length;
-    data[1] = principal.length >>> 8;
-    data[2] = principal.length >>> 16;
-    data[3] = principal.length >>> 24;
-    for (let i = 0; i < principal.length; i++) data[4 + i] = principal[i]!;
-    for (let i = idStart, to = 4 + principal.length; i < idEnd; i++) data[to++] = id[i]!;
-    const whole = length & ~3;
-    data.fill(0, length, whole + 4);
-    data[whole + 3] = length;
-    let v0 = this.#key0 | 0;
-    let v1 = (this.#key1 ^ 0xee) | 0;
-    let v2 = 0x6c796765 ^ this.#key0;
-    let v3 = 0x74656462 ^ this.#key1;
-    // Words of the message, then four rounds for each half of the output.
-    const words = (whole >>> 2) + 1;
-    for (let step = 0; step < words + 2; step++) {
-      const message = step < words ? word(data, step * 4) | 0 : 0;
-      if (step < words) v3 ^= message;
-      else if (step === words) v2 ^= 0xee;
-      else v1 ^= 0xdd;
-      for (let round = step < words ? 2 : 4; round > 0; round--) {
-        v0 = (v0 + v1) | 0;
-        v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
-        v0 = (v0 << 16) | (v0 >>> 16);
-        v2 = (v2 + v3) | 0;
-        v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
-        v0 = (v0 + v3) | 0;
-        v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
-        v2 = (v2 + v1) | 0;
-        v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
-        v2 = (v2 << 16) | (v2 >>> 16);
-      }
-      if (step < words) v0 ^= message;
-      else if (step === words) this.#low = (v1 ^ v3) >>> 0;
-      else this.#high = (v1 ^ v3) >>> 0;
-    }
+  #growStaged(): void {
+    const size = this.seen.length * 2;
+    const staged = new Uint32Array(size * WORDS);
+    staged.set(this.#staged);
+    this.#staged = staged;
+    this.seen = new Uint8Array(size);
+    this.hits = new Float64Array(size);
+    this.waitsFor = new Int8Array(size);
   }
 }
 
-/** A power of two that keeps the table at most half full. */
-function indexSize(capacity: number): number {
-  return 2 ** Math.ceil(Math.log2(capacity * 2));
+function create(maxKeys: number): SharedArrayBuffer {
+  if (!Number.isSafeInteger(maxKeys) || maxKeys < 1 || maxKeys > MAX_KEYS) {
+    throw new LedgerError("INVALID_ARGUMENT", `windowKeys is ${maxKeys}, must be 1 to ${MAX_KEYS}`);
+  }
+  const { index, end } = layout(maxKeys);
+  const memory = new SharedArrayBuffer(end);
+  const words = new Int32Array(memory, 0, GENERATIONS);
+  const seed = randomBytes(8);
+  words[At.mask] = Math.min(FIRST_INDEX, (end - index) / 4) - 1;
+  words[At.key0] = seed.readInt32LE(0);
+  words[At.key1] = seed.readInt32LE(4);
+  words[At.maxKeys] = maxKeys;
+  new Float64Array(memory, FLOORS, MAX_WRITERS).fill(Infinity);
+  return memory;
 }
 
-function word(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+function layout(maxKeys: number): { writers: number; index: number; end: number } {
+  const writers = ENTRIES + maxKeys * WORDS * 4;
+  const index = writers + Math.ceil(maxKeys / 4) * 4;
+  // A power of two that keeps the table at most half full.
+  return { writers, index, end: index + 2 ** Math.ceil(Math.log2(maxKeys * 2)) * 4 };
 }

@@ -1,0 +1,89 @@
+import * as path from "node:path";
+import { LedgerError } from "./errors.ts";
+import { makeDirectory } from "./io.ts";
+import { DirectoryLock } from "./lock.ts";
+import { resolveOptions } from "./options.ts";
+import { recoverLog } from "./recovery.ts";
+import type { StoredSegment } from "./segment-writer.ts";
+import type { LedgerOptions } from "./types.ts";
+import { RecordWindow } from "./window.ts";
+
+/** What the streams of one process share; a message can carry it to another thread. */
+export interface LedgerShare {
+  readonly window: SharedArrayBuffer;
+  /** See `SharedBytes`. */
+  readonly bytes: SharedArrayBuffer;
+  /** What earlier processes left, oldest first: of the first stream. */
+  readonly recovered: readonly StoredSegment[];
+}
+
+/** A data directory, once a process: its lock, what earlier processes left in it, and the window of known records. */
+export class LedgerDirectory {
+  /** Keys of stored records; refill it from the table before the first append. */
+  readonly window: RecordWindow;
+  readonly share: LedgerShare;
+  readonly #lock: DirectoryLock;
+
+  private constructor(lock: DirectoryLock, window: RecordWindow, recovered: readonly StoredSegment[]) {
+    this.#lock = lock;
+    this.window = window;
+    this.share = { window: window.memory, bytes: SharedBytes.memory(), recovered };
+  }
+
+  /**
+   * Takes the directory's lock and brings what earlier processes left into closed segments.
+   * Throws LedgerError: INVALID_ARGUMENT for options, LOCKED, IO, CORRUPT for files of a version that is not known.
+   */
+  static async open(options: LedgerOptions): Promise<LedgerDirectory> {
+    const { io, dir, windowKeys, onAlarm: alarm } = resolveOptions(options);
+    const window = new RecordWindow(windowKeys);
+    const logDirectory = path.join(dir, "log");
+    let lock: DirectoryLock | undefined;
+    try {
+      await makeDirectory(io, logDirectory);
+      lock = await DirectoryLock.acquire(dir);
+      const quarantineDirectory = path.join(dir, "quarantine");
+      const recovered = await recoverLog({ io, logDirectory, quarantineDirectory, window, alarm });
+      return new LedgerDirectory(lock, window, recovered);
+    } catch (error) {
+      await lock?.release();
+      throw LedgerError.fromIo(`open the ledger in ${dir}`, error);
+    }
+  }
+
+  /** After all its streams are closed. */
+  close(): Promise<void> {
+    return this.#lock.release();
+  }
+}
+
+/** Sums over all streams of a process: bytes of files that wait for export, bytes of rows that wait for the disk. */
+export class SharedBytes {
+  readonly #totals: BigInt64Array;
+  #log = 0;
+  #pending = 0;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.#totals = new BigInt64Array(memory);
+  }
+
+  static memory(): SharedArrayBuffer {
+    return new SharedArrayBuffer(16);
+  }
+
+  get log(): number {
+    return Number(Atomics.load(this.#totals, 0));
+  }
+
+  get pending(): number {
+    return Number(Atomics.load(this.#totals, 1));
+  }
+
+  /** What this stream has now. */
+  publish(log: number, pending: number): void {
+    if (log !== this.#log) Atomics.add(this.#totals, 0, BigInt(log - this.#log));
+    if (pending !== this.#pending) Atomics.add(this.#totals, 1, BigInt(pending - this.#pending));
+    this.#log = log;
+    this.#pending = pending;
+  }
+}
