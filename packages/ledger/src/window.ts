@@ -217,9 +217,11 @@ export class RecordWindow {
     if (!this.#hasContent(slot, low, high)) {
       // A conflict is remembered under a key of its own, so that its retry is a duplicate, and a flood of conflicts
       // under one id does not grow one chain.
-      staged[at] = staged[at]! ^ Math.imul(low, 0x9e3779b1);
-      staged[at + 1] = staged[at + 1]! ^ Math.imul(high, 0x85ebca6b) ^ 0x5bd1e995;
-      slot = this.#find(staged[at]!, staged[at + 1]!);
+      const ownLow = (staged[at]! ^ Math.imul(low, 0x9e3779b1)) >>> 0;
+      const ownHigh = (staged[at + 1]! ^ Math.imul(high, 0x85ebca6b) ^ 0x5bd1e995) >>> 0;
+      staged[at] = ownLow;
+      staged[at + 1] = ownHigh;
+      slot = this.#find(ownLow, ownHigh);
       if (slot < 0 || !this.#hasContent(slot, low, high)) {
         if (slot < 0) this.#insert(at, writer);
         return Seen.Conflict;
