@@ -19,12 +19,16 @@ export interface Principal {
   /** Empty where there are no tenants. */
   readonly tenant: string;
   readonly roles: ReadonlySet<Role>;
-  /** It is meant for one agent: its list of agents is one id and no pattern. */
-  readonly singleAgent: boolean;
-  /** Whether it may speak for this agent (`audit.actor.id`). */
-  speaksFor(actorId: string): boolean;
+  /** The agents that it belongs to, as configured: ids or patterns. */
+  readonly agents: readonly string[];
+  /** Whether it may speak for this actor. */
+  speaksFor(actorId: string, actorType: string): boolean;
   /** Counts these records against its rate limit. Throws AuthError `rate_limited`, and then nothing was counted. */
   admit(records: number): void;
+  /** Takes back what `admit` counted, for records that were not taken after all. */
+  refund(records: number): void;
+  /** It was used in the name of an agent that it does not belong to: whether that is worth a record, or known already. */
+  isNewMisuse(actorId: string): boolean;
 }
 
 /** An extension that a receiver can name under `auth::authenticator`. */

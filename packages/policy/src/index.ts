@@ -1,3 +1,4 @@
+export { compileAgents } from "./agents.ts";
 export { NO_POLICY, Policy, type PolicyOptions } from "./policy.ts";
 export { formatIssue, PolicyError, type PolicyErrorCode, type PolicyIssue } from "./error.ts";
 export type { PolicyAction, PolicyEvaluator, PolicyMode, PolicyTarget, Verdict } from "./types.ts";

@@ -736,6 +736,20 @@ export const ATTR_AUDIT_REVIEW_REASON = "audit.review.reason" as const;
 export const ATTR_AUDIT_REVIEW_APPROVER = "audit.review.approver" as const;
 
 /**
+ * The agent that was named by who sent with this credential, and that it does not belong to.
+ *
+ * Examples: `"agent:orders"`.
+ */
+export const ATTR_AUDIT_CREDENTIAL_ASSERTED = "audit.credential.asserted" as const;
+
+/**
+ * The agents that the credential may speak for: ids or patterns.
+ *
+ * Examples: `["agent:refunds"]`.
+ */
+export const ATTR_AUDIT_CREDENTIAL_AGENTS = "audit.credential.agents" as const;
+
+/**
  * Identifier of the agent as its framework knows it.
  *
  * Examples: `"asst_5j66UpCpwteGg4YSxUnt7lPY"`.

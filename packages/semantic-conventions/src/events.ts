@@ -104,8 +104,18 @@ export const EVENT_REVIEW_REQUESTED = "review.requested" as const;
 /** A review ended. Its actor is who decided. A value of `audit.event.name`. */
 export const EVENT_REVIEW_DECIDED = "review.decided" as const;
 
+/**
+ * A credential was used in the name of an agent that it does not belong to. Made by the collector. A value of
+ * `audit.event.name`.
+ *
+ * The outcome is `failure` with `identity_refused` where such records are refused, `success` where they are
+ * stored as `asserted`. Once for a credential and agent in an hour, and for at most eight agents of a
+ * credential.
+ */
+export const EVENT_CREDENTIAL_SHARED = "credential.shared" as const;
+
 /** The event names of this registry. */
-export type AuditEventName = "http.request" | "db.statement" | "file.read" | "file.list" | "file.write" | "file.create" | "file.delete" | "file.rename" | "file.copy" | "file.link" | "file.change" | "tool.call" | "process.exec" | "connection.open" | "policy.loaded" | "process.start" | "process.summary" | "audit.bypass" | "review.requested" | "review.decided";
+export type AuditEventName = "http.request" | "db.statement" | "file.read" | "file.list" | "file.write" | "file.create" | "file.delete" | "file.rename" | "file.copy" | "file.link" | "file.change" | "tool.call" | "process.exec" | "connection.open" | "policy.loaded" | "process.start" | "process.summary" | "audit.bypass" | "review.requested" | "review.decided" | "credential.shared";
 
 /** The event names of this registry. */
 export const AUDIT_EVENT_NAMES: readonly AuditEventName[] = [
@@ -129,4 +139,5 @@ export const AUDIT_EVENT_NAMES: readonly AuditEventName[] = [
   "audit.bypass",
   "review.requested",
   "review.decided",
+  "credential.shared",
 ];
