@@ -1,189 +1,161 @@
-// CPU of the whole collector process for a span: 20% audit, plain OTLP/HTTP, 512 spans a request, beside a collector of
-// objects (decode with protobufjs, JSON lines, JSONEachRow). Then where the collector's own time goes, in a run of its own,
-// because the profiler costs something too. The load and the backend run in this process and are not counted.
-import { encodeTraces, type SpanData } from "@otel-audit/otlp";
-import { fork, type ChildProcess } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { Agent, request as httpRequest } from "node:http";
-import { fileURLToPath } from "node:url";
-import { startBackend } from "./collector/backend.ts";
-import type { Command, Message, Report } from "./collector/server.ts";
+// CPU of the whole collector process for a span, beside the official collector: 20% and 100% audit spans, plain and gzip,
+// HTTP and gRPC. `--quick` is one short round; `--profile` shows where our own time goes, in a run of its own, because the
+// profiler costs something too. The load, the debug backend and ClickHouse are other processes and count for nobody.
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { tempDir } from "../test/support/index.ts";
+import { startBackend, type Backend } from "./collector/backend.ts";
+import { openClient, sendAll, type Protocol } from "./collector/client.ts";
+import { startDatabase, type Database } from "./collector/database.ts";
+import { Requests, SPANS } from "./collector/spans.ts";
+import { stagesOf } from "./collector/stages.ts";
+import { findPeer, startOurs, type Environment, type Peer, type Subject } from "./collector/subject.ts";
+import { cpuByThread, cpuMicros } from "./collector/usage.ts";
 
-const SPANS = 512;
-const REQUESTS = 600;
-const WARM_UP = 200;
+const { values: options } = parseArgs({
+  options: { quick: { type: "boolean", default: false }, profile: { type: "boolean", default: false } },
+});
+const ROUNDS = options.quick ? 1 : 3;
+const REQUESTS = options.quick ? 200 : 600;
+const WARM_UP = options.quick ? 100 : 200;
 const CONNECTIONS = 8;
-const ROUNDS = 3;
+/** Everything has to be where it belongs by then; a segment of ours is open for a second, a batch of the peer's too. */
+const ARRIVAL_MS = 60_000;
 
-function span(number: number): SpanData {
-  const audit = number % 5 === 0;
-  const start = BigInt(Date.now()) * 1_000_000n;
-  return {
-    traceId: randomBytes(16).toString("hex"),
-    spanId: randomBytes(8).toString("hex"),
-    parentSpanId: randomBytes(8).toString("hex"),
-    name: audit ? "http.request" : "GET /v1/customers/{id}/orders",
-    kind: 3,
-    startTimeUnixNano: start,
-    endTimeUnixNano: start + 12_345_678n,
-    attributes: audit ? auditAttributes(number) : debugAttributes(number),
-    status: { code: 1 },
-  };
+interface Cell {
+  readonly gzip: boolean;
+  readonly protocol: Protocol;
+  /** The compressed requests of a cell; each start of a subject sees each of them once. */
+  readonly compressed: readonly Buffer[];
 }
 
-function debugAttributes(number: number): NonNullable<SpanData["attributes"]> {
-  return {
-    "http.request.method": "GET",
-    "url.full": `https://api.internal/v1/customers/${number}/orders?page=3&per_page=50&sort=created`,
-    "server.address": "api.internal",
-    "server.port": 443,
-    "http.response.status_code": 200,
-    "network.protocol.version": "1.1",
-    "user_agent.original": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
-    "thread.id": 1,
-    "app.cache.hit": number % 2 === 0,
-    "app.ratio": 0.25,
-    "enduser.id": `user:${number}`,
-    "code.function.name": "OrderController.getOrdersOfCustomer",
-  };
-}
+class Bench {
+  readonly #database: Database;
+  readonly #backend: Backend;
+  readonly env: Environment;
 
-function auditAttributes(number: number): NonNullable<SpanData["attributes"]> {
-  return {
-    "audit.event.name": "http.request",
-    "audit.action": "READ",
-    "audit.outcome": "success",
-    "audit.actor.id": `agent:${number % 50}`,
-    "audit.actor.type": "agent",
-    "audit.target.type": "http.endpoint",
-    "audit.target.id": `https://api.internal/v1/customers/${number}/orders`,
-    "audit.policy.decision": "allow",
-    "audit.record.id": randomBytes(16).toString("hex"),
-    "audit.record.origin": "effect",
-    "http.request.method": "GET",
-    "http.response.status_code": 200,
-  };
-}
-
-function request(): Uint8Array {
-  const spans = Array.from({ length: SPANS }, (_, number) => span(number));
-  const resource = { attributes: { "service.name": "refunds", "service.version": "1.4.2", "host.name": "node-7" } };
-  return encodeTraces({ resourceSpans: [{ resource, scopeSpans: [{ scope: { name: "bench" }, spans }] }] });
-}
-
-/** One of the two collectors in a process of its own. */
-class Server {
-  readonly #process: ChildProcess;
-
-  constructor(kind: "collector" | "objects", backend: string) {
-    this.#process = fork(fileURLToPath(new URL("collector/server.ts", import.meta.url)), [kind, backend], {
-      stdio: ["ignore", "ignore", "inherit", "ipc"],
-    });
+  private constructor(database: Database, backend: Backend) {
+    this.#database = database;
+    this.#backend = backend;
+    this.env = { ...database.env, DEBUG_BACKEND: backend.url };
   }
 
-  /** Sends a command and gives what it answers; rejects when the process ends instead. */
-  ask(command: Command | undefined): Promise<Message> {
-    return new Promise((resolve, reject) => {
-      const ended = (code: number | null): void =>
-        command === "stop" ? resolve({}) : reject(new Error(`the measured process ended with ${code}`));
-      this.#process.once("exit", ended);
-      this.#process.once("message", (message: Message) => {
-        this.#process.off("exit", ended);
-        resolve(message);
-      });
-      if (command !== undefined) this.#process.send(command);
-    });
+  static async start(): Promise<Bench> {
+    return new Bench(await startDatabase(), await startBackend());
+  }
+
+  async stop(): Promise<void> {
+    await this.#backend.close();
+    await this.#database.stop();
+  }
+
+  /** Micros of CPU a span; undefined for a protocol that the subject does not speak. */
+  async measure(subject: Subject, requests: Requests, cell: Cell): Promise<number | undefined> {
+    const url = subject.url(cell.protocol);
+    if (url === undefined) return undefined;
+    let sent = 0;
+    const upTo = (count: number) => (): Buffer | undefined =>
+      sent === count ? undefined : (cell.compressed[sent++] ?? (sent++, requests.next()));
+    const client = openClient(cell.protocol, url, cell.gzip, CONNECTIONS);
+    try {
+      await this.#arrive(subject, requests, () => sendAll(client, CONNECTIONS, upTo(WARM_UP)));
+      const before = cpuMicros(subject.pid);
+      await this.#arrive(subject, requests, () => sendAll(client, CONNECTIONS, upTo(WARM_UP + REQUESTS)));
+      return (cpuMicros(subject.pid) - before) / (REQUESTS * SPANS);
+    } finally {
+      client.close();
+    }
+  }
+
+  /** What was acknowledged but is not yet inserted and forwarded belongs to the figure. */
+  async #arrive(subject: Subject, requests: Requests, send: () => Promise<number>): Promise<void> {
+    const [rows, forwarded] = [await this.#database.rows(subject.table), this.#backend.requests];
+    const acknowledged = await send();
+    const expected = rows + acknowledged * requests.audit;
+    const expectedForwarded = forwarded + (requests.audit === SPANS ? 0 : acknowledged);
+    const deadline = performance.now() + ARRIVAL_MS;
+    for (;;) {
+      const arrived = await this.#database.rows(subject.table);
+      if (arrived === expected && this.#backend.requests === expectedForwarded) return;
+      if (arrived > expected || performance.now() > deadline) {
+        const debug = `${this.#backend.requests} of ${expectedForwarded} requests with debug spans`;
+        throw new Error(`${subject.name}: ${arrived} rows instead of ${expected}, ${debug}`);
+      }
+      await sleep(50);
+    }
   }
 }
 
-function post(agent: Agent, url: string, body: Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const headers = { "content-type": "application/x-protobuf", "content-length": body.length };
-    const outgoing = httpRequest(url, { method: "POST", agent, headers }, (response) => {
-      response.resume().once("error", reject);
-      response.once("end", () => {
-        if (response.statusCode === 200) resolve();
-        else reject(new Error(`${url} answered ${response.statusCode}`));
-      });
-    });
-    outgoing.once("error", reject).end(body);
-  });
+function median(values: readonly (number | undefined)[]): number | undefined {
+  const known = values.filter((value) => value !== undefined);
+  return known.toSorted((a, b) => a - b)[known.length >>> 1];
 }
 
-async function load(url: string, requests: readonly Uint8Array[]): Promise<void> {
-  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
-  let next = 0;
-  const connection = async (): Promise<void> => {
-    while (next < requests.length) await post(agent, url, requests[next++]!);
-  };
-  await Promise.all(Array.from({ length: CONNECTIONS }, connection));
-  agent.destroy();
+function figure(micros: number | undefined): string {
+  if (micros === undefined) return "not spoken".padStart(24);
+  return `${micros.toFixed(2).padStart(8)} µs ${Math.round(1e6 / micros)
+    .toLocaleString("en")
+    .padStart(9)}/s`;
 }
 
-interface Figure {
-  /** Microseconds of CPU for a span, of all threads. */
-  readonly user: number;
-  readonly system: number;
-  readonly stages: Readonly<Record<string, number>>;
-}
-
-async function measure(kind: "collector" | "objects", backend: string, profile = false): Promise<Figure> {
-  const server = new Server(kind, backend);
-  const { url } = await server.ask(undefined);
-  const target = `${url}/v1/traces`;
-  for (let round = 0; round < WARM_UP; round += CONNECTIONS)
-    await load(target, Array.from({ length: CONNECTIONS }, request));
-  const requests = Array.from({ length: REQUESTS }, request);
-  await server.ask(profile ? "begin with profile" : "begin");
-  await load(target, requests);
-  const { report } = await server.ask("end");
-  await server.ask("stop");
-  const { userMicros, systemMicros, stages } = report as Report;
-  const spans = REQUESTS * SPANS;
-  return {
-    user: userMicros / spans,
-    system: systemMicros / spans,
-    stages: Object.fromEntries(Object.entries(stages).map(([stage, micros]) => [stage, micros / spans])),
-  };
-}
-
-const total = ({ user, system }: Figure): number => user + system;
-
-/** The figure in the middle of the rounds. */
-function median(figures: readonly Figure[]): Figure {
-  return figures.toSorted((a, b) => total(a) - total(b))[figures.length >>> 1]!;
-}
-
-function line(name: string, figure: Figure): string {
-  const cpu = total(figure);
-  const split = `user ${figure.user.toFixed(2)}, system ${figure.system.toFixed(2)}`;
-  return `${name.padEnd(17)}${cpu.toFixed(2)} µs CPU a span (${split}; ${(1 / cpu).toFixed(3)} million spans a CPU second)\n`;
-}
-
-async function main(): Promise<void> {
-  const backend = await startBackend();
-  const size = request().length / SPANS;
-  process.stdout.write(
-    `${REQUESTS} requests of ${SPANS} spans, ${size.toFixed(0)} bytes a span, 20% audit, plain HTTP, ${ROUNDS} rounds in turns\n`,
-  );
-  const ours: Figure[] = [];
-  const objects: Figure[] = [];
+async function compare(bench: Bench, peer: Peer, auditEvery: number): Promise<void> {
+  const requests = new Requests(auditEvery);
+  const cells: Cell[] = [];
+  for (const gzip of [false, true]) {
+    for (const protocol of ["http", "grpc"] as const) {
+      cells.push({ gzip, protocol, compressed: gzip ? await requests.gzipped(WARM_UP + REQUESTS) : [] });
+    }
+  }
+  const sides = [startOurs, (env: Environment) => peer.start(env)];
+  const figures: (number | undefined)[][][] = sides.map(() => cells.map(() => []));
   for (let round = 0; round < ROUNDS; round++) {
-    ours.push(await measure("collector", backend.url));
-    objects.push(await measure("objects", backend.url));
+    for (const [side, start] of sides.entries()) {
+      const subject = await start(bench.env);
+      try {
+        for (const [at, cell] of cells.entries())
+          figures[side]![at]!.push(await bench.measure(subject, requests, cell));
+      } finally {
+        await subject.stop();
+      }
+    }
   }
-  const middle = median(ours);
-  const peer = median(objects);
-  process.stdout.write(line("collector", middle));
-  process.stdout.write(line("objects and JSON", peer));
-  process.stdout.write(`ratio            ${(total(peer) / total(middle)).toFixed(1)}x\n`);
-  const profiled = await measure("collector", backend.url, true);
-  process.stdout.write(`\n${line("with profiler", profiled)}where it goes, µs a span:\n`);
-  for (const [stage, each] of Object.entries(profiled.stages).toSorted(([, a], [, b]) => b - a)) {
-    const share = ((100 * each) / total(profiled)).toFixed(0).padStart(3);
-    process.stdout.write(`  ${stage.padEnd(34)} ${each.toFixed(3)}  ${share}%\n`);
+  for (const [at, { gzip, protocol }] of cells.entries()) {
+    const [own, other] = figures.map((side) => median(side[at]!));
+    const name = `${Math.round(100 / auditEvery)}% audit, ${gzip ? "gzip" : "plain"}, ${protocol}`;
+    const ratio = own === undefined || other === undefined ? "" : (own / other).toFixed(2).padStart(6);
+    process.stdout.write(`${name.padEnd(24)}${figure(own)}  ${figure(other)}  ${ratio}\n`);
   }
-  backend.close();
 }
 
-await main();
+async function profile(bench: Bench): Promise<void> {
+  const folder = tempDir("bench-profile");
+  const subject = await startOurs({ ...bench.env, NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${folder}` });
+  const requests = new Requests(5);
+  const before = cpuByThread(subject.pid);
+  const micros = await bench.measure(subject, requests, { gzip: false, protocol: "http", compressed: [] });
+  const threads = cpuByThread(subject.pid);
+  await subject.stop();
+  for (const [name, used] of Object.entries(before)) threads[name] = (threads[name] ?? 0) - used;
+  const spans = (WARM_UP + REQUESTS) * SPANS;
+  process.stdout.write(
+    `with profiler, plain HTTP, 20% audit: ${micros?.toFixed(2)} µs a span; from the first span on:\n`,
+  );
+  for (const [stage, used] of stagesOf(folder, threads)) {
+    process.stdout.write(`  ${stage.padEnd(42)} ${(used / spans).toFixed(3)}\n`);
+  }
+}
+
+const bench = await Bench.start();
+if (options.profile) {
+  await profile(bench);
+} else {
+  const peer = findPeer();
+  process.stdout.write(
+    `peer: ${peer.description}\n` +
+      `${REQUESTS} requests of ${SPANS} spans, ${Math.round(new Requests(5).bytes / SPANS)} bytes a span, ${CONNECTIONS} connections; ` +
+      `CPU of the whole process a span, spans a CPU second; median of ${ROUNDS}\n\n` +
+      `${"".padEnd(24)}${"ours".padStart(24)}  ${"peer".padStart(24)}   ratio\n`,
+  );
+  for (const auditEvery of [5, 1]) await compare(bench, peer, auditEvery);
+}
+await bench.stop();

@@ -1,4 +1,4 @@
-// `npm run bench [name…]`: every figure beside its peer, each in a process of its own.
+// `npm run bench [name…] [--option…]`: every figure beside its peer, each in a process of its own, which gets the options.
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { basename } from "node:path";
@@ -8,7 +8,9 @@ const folder = fileURLToPath(new URL(".", import.meta.url));
 const names = readdirSync(folder)
   .filter((file) => file.endsWith(".ts") && file !== "run.ts")
   .map((file) => basename(file, ".ts"));
-const wanted = process.argv.slice(2);
+const firstOption = process.argv.findIndex((argument) => argument.startsWith("--"));
+const options = firstOption < 0 ? [] : process.argv.slice(firstOption);
+const wanted = process.argv.slice(2, firstOption < 0 ? undefined : firstOption);
 const unknown = wanted.filter((name) => !names.includes(name));
 if (unknown.length > 0) {
   process.stderr.write(`bench: unknown: ${unknown.join(", ")}; there are ${names.join(", ")}\n`);
@@ -18,7 +20,9 @@ if (unknown.length > 0) {
 let failed = false;
 for (const name of wanted.length > 0 ? wanted : names) {
   process.stdout.write(`\n== ${name}\n`);
-  const { status } = spawnSync(process.execPath, [`${folder}${name}.ts`], { stdio: ["ignore", "inherit", "inherit"] });
+  const { status } = spawnSync(process.execPath, [`${folder}${name}.ts`, ...options], {
+    stdio: ["ignore", "inherit", "inherit"],
+  });
   failed ||= status !== 0;
 }
 process.exit(failed ? 1 : 0);

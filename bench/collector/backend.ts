@@ -1,22 +1,30 @@
 // Where both collectors forward debug spans: reads, counts and forgets, so that it takes little of the machine.
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { closeServer, listen } from "../../test/support/listen.ts";
 
-export async function startBackend(): Promise<{ readonly url: string; close(): void }> {
+export interface Backend {
+  readonly url: string;
+  /** Requests that came. */
+  readonly requests: number;
+  close(): Promise<void>;
+}
+
+export async function startBackend(): Promise<Backend> {
+  let requests = 0;
   const server = createServer((request, response) => {
     request.resume();
     request.once("end", () => {
+      requests++;
       response.writeHead(200, { "content-type": "application/x-protobuf", "content-length": 0 });
       response.end();
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
+  const port = await listen(server);
   return {
     url: `http://127.0.0.1:${port}`,
-    close: () => {
-      server.close();
-      server.closeAllConnections();
+    get requests() {
+      return requests;
     },
+    close: () => closeServer(server),
   };
 }

@@ -1,12 +1,14 @@
-// The peer: a collector as it is usually written. It decodes every request to objects, splits them, writes audit spans as
-// JSON lines to a synced log and inserts them as JSONEachRow, and encodes debug spans again to forward them.
+// Stands in for the peer where there is no official collector: one as it is usually written. It decodes every request to
+// objects, splits them, writes audit spans as JSON lines to a synced log and inserts them as JSONEachRow, and encodes debug
+// spans again to forward them. `node objects.ts <data directory>` prints where it listens (OTLP/HTTP, gzip).
 import { createClient } from "@clickhouse/client";
-import { EmbeddedEngine } from "@otel-audit/exporter-clickhouse";
 import { open } from "node:fs/promises";
 import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import protobuf from "protobufjs";
 import { fileURLToPath } from "node:url";
+import { gunzipSync } from "node:zlib";
 
 interface Attribute {
   readonly key: string;
@@ -35,90 +37,62 @@ interface ResourceSpans {
   readonly scopeSpans?: ScopeSpans[];
 }
 
-export async function startObjects(
-  dataDir: string,
-  backend: string,
-): Promise<{ url: string; drain: () => Promise<unknown>; stop: () => Promise<void> }> {
-  const root = await protobuf.load(fileURLToPath(new URL("../../test/proto/otlp-trace.proto", import.meta.url)));
-  const type = root.lookupType("otlp.Request");
-  const engine = await EmbeddedEngine.start({ dataDir });
-  const { url, username, password } = engine.writer;
-  const client = createClient({ url, username, password, database: "otel_audit" });
-  const log = await open(join(dataDir, "objects.log"), "a");
-  let rows: object[] = [];
-  let sending: Promise<unknown> = Promise.resolve();
+const { CLICKHOUSE_URL, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, DEBUG_BACKEND } = process.env;
+const root = await protobuf.load(fileURLToPath(new URL("../../test/proto/otlp-trace.proto", import.meta.url)));
+const type = root.lookupType("otlp.Request");
+const client = createClient({
+  url: CLICKHOUSE_URL!,
+  username: CLICKHOUSE_USER!,
+  password: CLICKHOUSE_PASSWORD!,
+  database: "otel_audit",
+});
+const log = await open(join(process.argv[2]!, "objects.log"), "a");
+let rows: object[] = [];
 
-  const insert = async (): Promise<void> => {
-    const values = rows;
-    rows = [];
-    if (values.length > 0)
-      await client.insert({
-        table: "audit_events",
-        values,
-        format: "JSONEachRow",
-        clickhouse_settings: { async_insert: 0 },
-      });
-  };
-  const timer = setInterval(() => {
-    sending = Promise.all([sending, insert()]);
-  }, 1_000);
+setInterval(() => {
+  const values = rows;
+  rows = [];
+  if (values.length === 0) return;
+  const settings = { async_insert: 0 } as const;
+  void client.insert({ table: "audit_events", values, format: "JSONEachRow", clickhouse_settings: settings });
+}, 1_000);
 
-  const handle = async (body: Buffer): Promise<void> => {
-    const request = type.decode(body) as unknown as { resourceSpans?: ResourceSpans[] };
-    const audit: object[] = [];
-    for (const { resource, scopeSpans } of request.resourceSpans ?? []) {
-      const resourceAttributes = toMap(resource?.attributes);
-      for (const scope of scopeSpans ?? []) {
-        const debug: Span[] = [];
-        for (const span of scope.spans ?? []) {
-          if (span.attributes?.some(({ key }) => key === "audit.action")) audit.push(toRow(span, resourceAttributes));
-          else debug.push(span);
-        }
-        scope.spans = debug;
+async function handle(body: Buffer): Promise<void> {
+  const request = type.decode(body) as unknown as { resourceSpans?: ResourceSpans[] };
+  const audit: object[] = [];
+  for (const { resource, scopeSpans } of request.resourceSpans ?? []) {
+    const resourceAttributes = toMap(resource?.attributes);
+    for (const scope of scopeSpans ?? []) {
+      const debug: Span[] = [];
+      for (const span of scope.spans ?? []) {
+        if (span.attributes?.some(({ key }) => key === "audit.action")) audit.push(toRow(span, resourceAttributes));
+        else debug.push(span);
       }
+      scope.spans = debug;
     }
-    await log.write(audit.map((row) => `${JSON.stringify(row)}\n`).join(""));
-    await log.datasync();
-    rows.push(...audit);
-    const forwarded = Buffer.from(type.encode(type.fromObject(request)).finish());
-    sending = Promise.all([
-      sending,
-      fetch(`${backend}/v1/traces`, {
-        method: "POST",
-        headers: { "content-type": "application/x-protobuf" },
-        body: forwarded,
-      }).then((response) => response.arrayBuffer()),
-    ]);
-  };
-
-  const server = createServer((incoming, response) => {
-    const chunks: Buffer[] = [];
-    incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
-    incoming.on("end", () => {
-      handle(Buffer.concat(chunks)).then(
-        () => response.writeHead(200, { "content-type": "application/x-protobuf" }).end(),
-        (error: unknown) => response.writeHead(500).end(String(error)),
-      );
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as { port: number }).port}`,
-    drain: async () => {
-      await insert();
-      await sending;
-    },
-    stop: async () => {
-      clearInterval(timer);
-      await sending;
-      server.close();
-      server.closeAllConnections();
-      await client.close();
-      await log.close();
-      await engine.stop();
-    },
-  };
+  }
+  await log.write(audit.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  await log.datasync();
+  rows.push(...audit);
+  const forwarded = Buffer.from(type.encode(type.fromObject(request)).finish());
+  const headers = { "content-type": "application/x-protobuf" };
+  void fetch(`${DEBUG_BACKEND}/v1/traces`, { method: "POST", headers, body: forwarded });
 }
+
+const server = createServer((incoming, response) => {
+  const chunks: Buffer[] = [];
+  incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
+  incoming.on("end", () => {
+    const body = Buffer.concat(chunks);
+    handle(incoming.headers["content-encoding"] === "gzip" ? gunzipSync(body) : body).then(
+      () => response.writeHead(200, { "content-type": "application/x-protobuf" }).end(),
+      (error: unknown) => response.writeHead(500).end(String(error)),
+    );
+  });
+});
+server.listen(0, "127.0.0.1", () => {
+  process.stdout.write(`http://127.0.0.1:${(server.address() as AddressInfo).port}\n`);
+});
 
 function toMap(attributes: readonly Attribute[] = []): Record<string, string> {
   return Object.fromEntries(attributes.map(({ key, value }) => [key, valueText(value)]));

@@ -1,4 +1,7 @@
+// Where the time of a Node process goes, from the profiles that `--cpu-prof` leaves: one for each thread that runs JavaScript.
+import { readdirSync, readFileSync } from "node:fs";
 import type { Profiler } from "node:inspector/promises";
+import { join } from "node:path";
 
 /** Which code belongs to which stage; the first that matches. */
 const STAGES: readonly [string, RegExp][] = [
@@ -10,48 +13,50 @@ const STAGES: readonly [string, RegExp][] = [
   ],
   ["window of record keys", /packages\/ledger\/dist\/window/],
   ["log (frames, write, sync)", /packages\/ledger\/dist\/|node:internal\/fs|node:fs/],
+  ["transpose (RowBinary to Native)", /packages\/exporter-clickhouse\/dist\/(?:native|transpose)/],
   ["insert (HTTP to the engine)", /packages\/exporter-clickhouse\/dist\/|@clickhouse\/client/],
   ["forward (debug spans)", /exporters\/(?:otlphttp|debug-queue)|undici|node:internal\/deps|webstreams/],
+  ["receive (gRPC)", /@grpc\/grpc-js|node:internal\/http2|node:http2/],
   [
     "receive (HTTP)",
-    /receivers\/otlp|node:_http|node:internal\/http|node:net|node:internal\/stream|node:internal\/js_stream|node:events|node:buffer|node:internal\/buffer/,
+    /receivers\/otlp|node:_http|node:internal\/http|node:net|node:internal\/stream|node:internal\/js_stream|node:events|node:buffer|node:internal\/buffer|zlib/,
   ],
   ["pipeline", /packages\/collector\/dist\//],
 ];
 
-/** What the other threads do, by their names. */
-const THREADS: Readonly<Record<string, string>> = {
-  V8Worker: "garbage collector and compiler threads",
-  "libuv-worker": "file system threads (write, sync)",
-  "otel-audit-tran": "transposing thread",
-  "v8:ProfEvntProc": "the profiler itself",
-};
-
 /**
- * CPU micros by stage. Samples of the main thread are taken by the wall clock, also while another process has its core: they
- * give the shares, and what the system counted for the thread gives the sum. Natives (write, copy, hash) count with their
+ * Microseconds by stage, largest first. Samples are taken by the wall clock, also while another process has the core: they
+ * give the shares, and what the system counted for the process gives the sum. Natives (write, copy, hash) count with their
  * callers.
+ *
+ * @param folder where the profiles are
+ * @param threads what the system counted, by the names of threads
  */
-export function stagesOf(profile: Profiler.Profile, threads: Readonly<Record<string, number>>): Record<string, number> {
+export function stagesOf(folder: string, threads: Readonly<Record<string, number>>): [string, number][] {
+  const samples = new Map<string, number>();
+  for (const file of readdirSync(folder)) addSamples(samples, readFileSync(join(folder, file), "utf8"));
+  const helpers: [string, number][] = [
+    ["garbage collector and compiler threads", threads["V8Worker"] ?? 0],
+    ["file system threads (write, sync)", threads["libuv-worker"] ?? 0],
+  ];
+  const profiler = threads["v8:ProfEvntProc"] ?? 0;
+  const total = Object.values(threads).reduce((sum, micros) => sum + micros, -profiler);
+  const own = total - helpers.reduce((sum, [, micros]) => sum + micros, 0);
+  const scale = own / [...samples.values()].reduce((sum, micros) => sum + micros, 0);
+  const stages = [...samples].map(([stage, micros]): [string, number] => [stage, micros * scale]);
+  return [...stages, ...helpers].toSorted(([, a], [, b]) => b - a);
+}
+
+function addSamples(samples: Map<string, number>, json: string): void {
+  const profile = JSON.parse(json) as Profiler.Profile;
   const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
   const parents = new Map(
     profile.nodes.flatMap((node) => (node.children ?? []).map((child) => [child, node.id] as const)),
   );
-  const stages: Record<string, number> = {};
-  let busy = 0;
   for (const [i, id] of (profile.samples ?? []).entries()) {
-    const micros = profile.timeDeltas?.[i] ?? 0;
     const stage = stageOf(id, nodes, parents);
-    if (stage === undefined) continue;
-    stages[stage] = (stages[stage] ?? 0) + micros;
-    busy += micros;
+    if (stage !== undefined) samples.set(stage, (samples.get(stage) ?? 0) + (profile.timeDeltas?.[i] ?? 0));
   }
-  const scale = (threads["main"] ?? busy) / busy;
-  for (const stage of Object.keys(stages)) stages[stage]! *= scale;
-  for (const [name, micros] of Object.entries(threads)) {
-    if (name !== "main" && micros > 0) stages[THREADS[name] ?? `thread ${name}`] = micros;
-  }
-  return stages;
 }
 
 function stageOf(
@@ -61,7 +66,7 @@ function stageOf(
 ): string | undefined {
   const own = nodes.get(id)!.callFrame;
   if (own.functionName === "(idle)") return undefined;
-  if (own.functionName === "(garbage collector)") return "garbage collector (main thread)";
+  if (own.functionName === "(garbage collector)") return "garbage collector (own threads)";
   for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) {
     const { url } = nodes.get(at)!.callFrame;
     const stage = url === "" ? undefined : STAGES.find(([, pattern]) => pattern.test(url));
