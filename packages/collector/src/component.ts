@@ -124,6 +124,8 @@ export interface ConnectorFactory<Config> extends FactoryBase<Config> {
 
 export interface ExtensionFactory<Config> extends FactoryBase<Config> {
   readonly kind: "extension";
+  /** It is an Authenticator (auth.ts), which receivers can name. */
+  readonly authenticates?: true;
   create(config: Config, context: CreateContext): Component;
 }
 

@@ -9,6 +9,7 @@ import { auditRouterFactory } from "./connectors/audit_router/factory.ts";
 import { clickhouseAuditFactory } from "./exporters/clickhouse_audit/factory.ts";
 import { clickhouseTracesFactory } from "./exporters/clickhouse_traces/factory.ts";
 import { otlphttpFactory } from "./exporters/otlphttp/factory.ts";
+import { auditCredentialsFactory } from "./extensions/audit_credentials/factory.ts";
 import { clickhouseEmbeddedFactory } from "./extensions/clickhouse_embedded/factory.ts";
 import { healthCheckFactory } from "./extensions/health_check/factory.ts";
 import { auditFactory } from "./processors/audit/factory.ts";
@@ -35,7 +36,7 @@ const COMPONENTS: { readonly [Kind in ComponentKind]: readonly FactoryOf[Kind][]
     { ...otlphttpFactory, type: "otlp_http" },
   ],
   connector: [auditRouterFactory],
-  extension: [clickhouseEmbeddedFactory, healthCheckFactory],
+  extension: [auditCredentialsFactory, clickhouseEmbeddedFactory, healthCheckFactory],
 };
 
 /** The factories of one kind by their type. */

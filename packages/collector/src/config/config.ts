@@ -3,6 +3,7 @@ import type { Signal } from "../component.ts";
 import { configError, type CollectorError } from "../errors.ts";
 import { factories, type ComponentKind } from "../components.ts";
 import { listenAddress } from "./address.ts";
+import { checkAuth } from "./check-auth.ts";
 import { expandEnv } from "./env.ts";
 import { parseYaml } from "./yaml.ts";
 
@@ -146,6 +147,7 @@ function checkReferences(config: CollectorConfig): void {
     throw configError(["service", "pipelines"], "must have at least one pipeline");
   for (const [name, pipeline] of Object.entries(service.pipelines)) checkPipeline(config, name, pipeline);
   for (const [id, connectorConfig] of config.connectors) checkConnector(config, id, connectorConfig);
+  checkAuth(config);
 }
 
 function checkPipeline(config: CollectorConfig, name: string, pipeline: ServiceConfig["pipelines"][string]): void {

@@ -71,6 +71,21 @@ export class Telemetry {
     "Audit records derived from foreign spans",
     ["processor"],
   );
+  readonly unauthenticatedRequests = this.counter(
+    "otel_audit_unauthenticated_requests",
+    "Requests refused for who sent them",
+    ["extension", "reason"],
+  );
+  readonly mismatchedRecords = this.counter(
+    "otel_audit_mismatched_records",
+    "Audit records that their sender's credential does not cover: refused, or stored as asserted",
+    ["processor", "credential", "result"],
+  );
+  readonly rateLimitedRecords = this.counter(
+    "otel_audit_rate_limited_records",
+    "Audit records that came too fast; the client was told when to retry",
+    ["processor", "credential"],
+  );
 
   constructor(serviceInstanceId: string) {
     this.registry.setDefaultLabels({

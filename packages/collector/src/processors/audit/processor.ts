@@ -1,16 +1,19 @@
 import type { CollectorFacts, CollectorVerdict, JudgedEvent } from "@otel-audit/ledger";
-import { scanTraces } from "@otel-audit/otlp";
+import { scanTraces, type SpanIndex } from "@otel-audit/otlp";
 import { Policy } from "@otel-audit/policy";
 import { readFile } from "node:fs/promises";
+import { AuthError, type Principal } from "../../auth.ts";
 import type { Component, Consumer, CreateContext, Rejection } from "../../component.ts";
 import { configError, errorMessage } from "../../errors.ts";
 import { TraceBatch } from "../../trace-batch.ts";
 import { Classifier } from "./classifier.ts";
 import type { AuditConfig } from "./config.ts";
-import { CONTROL_EVENTS, policyLoaded } from "./control-records.ts";
+import { COLLECTOR, CONTROL_EVENTS, policyLoaded } from "./control-records.ts";
+import { Misuses } from "./misuses.ts";
+import { Senders } from "./senders.ts";
 
 /** The collector's own records: no producer can have these facts. */
-const OURSELVES: CollectorFacts = { provenance: "verified", principal: "otel-audit-collector", tenantId: "" };
+const OURSELVES: CollectorFacts = { provenance: "verified", principal: COLLECTOR, tenantId: "" };
 
 /**
  * Adds what only a collector may say about an audit span: who sent it, and the collector's own verdict. Derives records
@@ -21,7 +24,9 @@ export class AuditProcessor implements Component, Consumer {
   readonly #next: Consumer;
   readonly #context: CreateContext;
   readonly #classifier: Classifier | undefined;
-  /** Without credentials every identity is asserted; the ledger says `unattributed` where there is none. */
+  readonly #misuses: Misuses;
+  #senders: Senders;
+  /** Without a credential every identity is asserted; the ledger says `unattributed` where there is none. */
   #facts: CollectorFacts = { provenance: "asserted", principal: "", tenantId: "" };
 
   constructor(config: AuditConfig, next: Consumer, context: CreateContext) {
@@ -29,31 +34,74 @@ export class AuditProcessor implements Component, Consumer {
     this.#next = next;
     this.#context = context;
     this.#classifier = config.classify && new Classifier(config.classify.services);
+    this.#misuses = new Misuses(next);
+    this.#senders = this.#makeSenders(undefined);
   }
 
   async start(): Promise<void> {
     if (this.#config.policy === undefined) return;
     const policy = await this.#loadPolicy(this.#config.policy);
     await this.#next.consume(TraceBatch.of(scanTraces(policyLoaded(policy)), { facts: OURSELVES }));
-    this.#facts = { ...this.#facts, judge: (event) => judge(policy, event) };
+    const judged = (event: JudgedEvent): CollectorVerdict | undefined => judge(policy, event);
+    this.#facts = { ...this.#facts, judge: judged };
+    this.#senders = this.#makeSenders(judged);
   }
 
   async shutdown(): Promise<void> {}
 
   async consume(batch: TraceBatch): Promise<readonly Rejection[]> {
     const { telemetry, id } = this.#context;
+    const { index, principal } = batch;
     const labels = { processor: id, otel_signal: "traces" };
     telemetry.incomingItems.inc(labels, batch.spans);
-    // The copies first: when they cannot be kept the client sends all again, and debug spans are not doubled.
-    const copies = this.#classifier?.classify(batch.index);
-    if (copies) {
-      const classified = scanTraces(copies);
-      telemetry.classifiedRecords.inc({ processor: id }, classified.count);
-      await this.#next.consume(TraceBatch.of(classified, { facts: { ...this.#facts, origin: "classified" } }));
+    const copies = this.#classifier?.classify(index);
+    const classified = copies && scanTraces(copies);
+    const records = index.auditCount + (classified?.count ?? 0);
+    if (principal !== undefined) this.#admit(principal, records);
+    let rejections: readonly Rejection[];
+    try {
+      // The copies first: when they cannot be kept the client sends all again, and debug spans are not doubled.
+      if (classified !== undefined) await this.#keepCopies(classified, principal);
+      const facts = principal === undefined ? this.#facts : this.#senders.factsOf(principal);
+      rejections = await this.#next.consume(batch.withFacts(facts));
+      await this.#misuses.store();
+    } catch (error) {
+      principal?.refund(records);
+      throw error;
     }
-    const rejections = await this.#next.consume(batch.withFacts(this.#facts));
     telemetry.outgoingItems.inc(labels, batch.spans);
     return rejections;
+  }
+
+  /** A sender who is too fast keeps all of it, and is told when to come again. */
+  #admit(principal: Principal, records: number): void {
+    try {
+      principal.admit(records);
+    } catch (error) {
+      if (error instanceof AuthError) {
+        const labels = { processor: this.#context.id, credential: principal.id };
+        this.#context.telemetry.rateLimitedRecords.inc(labels, records);
+      }
+      throw error;
+    }
+  }
+
+  /** The sender of a span that became a record asserted no agent: it is nobody's misuse, and refused for no name. */
+  async #keepCopies(classified: SpanIndex, principal: Principal | undefined): Promise<void> {
+    this.#context.telemetry.classifiedRecords.inc({ processor: this.#context.id }, classified.count);
+    const sender = principal && { principal: principal.id, tenantId: principal.tenant };
+    const facts: CollectorFacts = { ...this.#facts, ...sender, origin: "classified" };
+    await this.#next.consume(TraceBatch.of(classified, { facts }));
+  }
+
+  #makeSenders(judged: CollectorFacts["judge"]): Senders {
+    const { telemetry, id } = this.#context;
+    const onMismatch = (principal: Principal, asserted: string, isRefused: boolean): void => {
+      const result = isRefused ? "refused" : "stored";
+      telemetry.mismatchedRecords.inc({ processor: id, credential: principal.id, result });
+      if (asserted !== "") this.#misuses.note(principal, asserted, isRefused);
+    };
+    return new Senders({ mismatch: this.#config.mismatch, onMismatch }, judged);
   }
 
   async #loadPolicy(file: string): Promise<Policy> {

@@ -1,0 +1,83 @@
+import { factories } from "../components.ts";
+import { configError } from "../errors.ts";
+
+/** Where records end whose sender has to be known until then, and what passes that on. */
+const LEDGER = "clickhouse_audit";
+const PROCESSOR = "audit";
+
+/** What of a configuration says who sends and where it goes. */
+export interface AuthConfig {
+  readonly receivers: ReadonlyMap<string, unknown>;
+  readonly exporters: ReadonlyMap<string, unknown>;
+  readonly connectors: ReadonlyMap<string, unknown>;
+  readonly extensions: ReadonlyMap<string, unknown>;
+  readonly service: {
+    readonly extensions: readonly string[];
+    readonly pipelines: Readonly<Record<string, Pipeline>>;
+  };
+}
+
+type Pipeline = Readonly<Record<"receivers" | "processors" | "exporters", readonly string[]>>;
+
+/** Authenticators that receivers name exist, and what they find out reaches the ledger. */
+export function checkAuth(config: AuthConfig): void {
+  for (const [id, receiver] of config.receivers) {
+    const named = authenticators(receiver, ["receivers", id]);
+    for (const { path, authenticator } of named) checkAuthenticator(config, path, authenticator);
+    if (named.length === 0) continue;
+    for (const [name, pipeline] of Object.entries(config.service.pipelines)) {
+      if (pipeline.receivers.includes(id)) checkPipeline(config, id, name, new Set());
+    }
+  }
+}
+
+interface Named {
+  readonly path: readonly string[];
+  readonly authenticator: string;
+}
+
+/** Every `auth::authenticator` of a receiver's configuration, wherever its protocols have it. */
+function authenticators(config: unknown, path: readonly string[]): readonly Named[] {
+  if (typeof config !== "object" || config === null || Array.isArray(config)) return [];
+  return Object.entries(config).flatMap(([key, value]): readonly Named[] => {
+    const at = [...path, key];
+    const authenticator: unknown =
+      key === "auth" && typeof value === "object" && value !== null ? Reflect.get(value, "authenticator") : undefined;
+    return typeof authenticator === "string"
+      ? [{ path: [...at, "authenticator"], authenticator }]
+      : authenticators(value, at);
+  });
+}
+
+function checkAuthenticator(config: AuthConfig, path: readonly string[], id: string): void {
+  if (!config.extensions.has(id)) throw configError(path, `references extension "${id}" which is not configured`);
+  if (factories("extension").get(typeOf(id))?.authenticates !== true) {
+    throw configError(path, `extension "${id}" is no authenticator; use audit_credentials`);
+  }
+  if (!config.service.extensions.includes(id)) {
+    throw configError(path, `extension "${id}" is not in service::extensions, so it would not run`);
+  }
+}
+
+/** `name` is a pipeline that records reach without an audit processor so far. */
+function checkPipeline(config: AuthConfig, receiver: string, name: string, seen: Set<string>): void {
+  const pipeline = config.service.pipelines[name]!;
+  if (seen.has(name) || pipeline.processors.some((id) => typeOf(id) === PROCESSOR)) return;
+  seen.add(name);
+  for (const id of pipeline.exporters) {
+    if (config.exporters.has(id) && typeOf(id) === LEDGER) {
+      throw configError(
+        ["service", "pipelines", name],
+        `exporter "${id}" would store records of receiver "${receiver}" without who sent them: add the "${PROCESSOR}" processor between the two`,
+      );
+    }
+    if (!config.connectors.has(id)) continue;
+    for (const [next, { receivers }] of Object.entries(config.service.pipelines)) {
+      if (receivers.includes(id)) checkPipeline(config, receiver, next, seen);
+    }
+  }
+}
+
+function typeOf(id: string): string {
+  return id.split("/", 1)[0]!;
+}

@@ -1,0 +1,11 @@
+import type { ExtensionFactory } from "../../component.ts";
+import { auditCredentialsConfig, type AuditCredentialsConfig } from "./config.ts";
+import { AuditCredentials } from "./extension.ts";
+
+export const auditCredentialsFactory: ExtensionFactory<AuditCredentialsConfig> = {
+  kind: "extension",
+  type: "audit_credentials",
+  authenticates: true,
+  schema: auditCredentialsConfig,
+  create: (config, context) => new AuditCredentials(config, context),
+};
