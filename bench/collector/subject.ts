@@ -1,9 +1,14 @@
 // What is measured: a collector in a process of its own.
-import { request } from "node:http";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { otelcol } from "../../scripts/otelcol.ts";
-import { freePort, startCollector, startProcess, tempDir } from "../../test/support/index.ts";
+import {
+  freePort,
+  startCollector,
+  startOtelcol,
+  startProcess,
+  tempDir,
+  type RunningProcess,
+} from "../../test/support/index.ts";
 import type { Protocol } from "./client.ts";
 
 export interface Subject {
@@ -24,16 +29,9 @@ const file = (name: string): string => fileURLToPath(new URL(name, import.meta.u
 export async function startOurs(env: Environment): Promise<Subject> {
   const collector = await startCollector({ dataDir: tempDir("bench-ours"), config: file("ours.yaml"), env });
   const { otlpHttp } = collector.endpoints;
-  return {
-    name: "otel-audit",
-    pid: collector.process.pid,
-    table: "audit_events",
-    url: (protocol) => (protocol === "http" ? otlpHttp : undefined),
-    stop: async () => {
-      await collector.process.kill();
-      await collector[Symbol.asyncDispose]();
-    },
-  };
+  return subject("otel-audit", collector.process, "audit_events", (protocol) =>
+    protocol === "http" ? otlpHttp : undefined,
+  );
 }
 
 export interface Peer {
@@ -54,56 +52,36 @@ export function findPeer(): Peer {
   const { path, version } = found;
   return {
     description: `the official collector (${version}, configuration bench/collector/otelcol.yaml)`,
-    start: (env) => startOtelcol(path, env),
+    start: (env) => startOfficial(path, env),
   };
 }
 
-async function startOtelcol(path: string, env: Environment): Promise<Subject> {
+async function startOfficial(command: string, env: Environment): Promise<Subject> {
   const ports = { http: await freePort(), grpc: await freePort() };
-  const server = await startProcess(path, ["--config", file("otelcol.yaml")], {
-    env: { ...env, DATA: tempDir("bench-otelcol"), HTTP_PORT: String(ports.http), GRPC_PORT: String(ports.grpc) },
-  });
-  const url = `http://127.0.0.1:${ports.http}`;
-  for (let tries = 0; !(await answers(url)); tries++) {
-    if ((await Promise.race([server.exited, sleep(100)])) || tries > 100) {
-      await server[Symbol.asyncDispose]();
-      throw new Error(`the official collector did not start:\n${server.stderr}`);
-    }
-  }
-  return {
-    name: "otelcol",
-    pid: server.pid,
-    table: "otel_traces",
-    url: (protocol) => `http://127.0.0.1:${ports[protocol]}`,
-    stop: async () => {
-      await server.kill();
-      await server[Symbol.asyncDispose]();
+  const server = await startOtelcol({
+    command,
+    config: file("otelcol.yaml"),
+    env: {
+      ...env,
+      DATA: tempDir("bench-otelcol"),
+      HTTP_PORT: String(ports.http),
+      GRPC_PORT: String(ports.grpc),
     },
-  };
+    port: ports.http,
+  });
+  return subject("otelcol", server, "otel_traces", (protocol) => `http://127.0.0.1:${ports[protocol]}`);
 }
 
 async function startObjects(env: Environment): Promise<Subject> {
   const server = await startProcess(process.execPath, [file("objects.ts"), tempDir("bench-objects")], { env });
-  const line = await server.waitForLine(/^http:/);
-  return {
-    name: "objects and JSON",
-    pid: server.pid,
-    table: "audit_events",
-    url: (protocol) => (protocol === "http" ? line : undefined),
-    stop: async () => {
-      await server.kill();
-      await server[Symbol.asyncDispose]();
-    },
-  };
+  const url = await server.waitForLine(/^http:/);
+  return subject("objects and JSON", server, "audit_events", (protocol) => (protocol === "http" ? url : undefined));
 }
 
-function answers(url: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    request(url, (response) => {
-      response.resume();
-      resolve(true);
-    })
-      .once("error", () => resolve(false))
-      .end();
-  });
+function subject(name: string, server: RunningProcess, table: Subject["table"], url: Subject["url"]): Subject {
+  const stop = async (): Promise<void> => {
+    await server.kill();
+    await server[Symbol.asyncDispose]();
+  };
+  return { name, pid: server.pid, table, url, stop };
 }

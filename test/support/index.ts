@@ -12,3 +12,4 @@ export { startProcess, type ExitStatus, type ProcessOptions, type RunningProcess
 export { freePort } from "./listen.ts";
 export { tempDir } from "./temp-dir.ts";
 export { otelAudit, startCollector, type CollectorEndpoints, type RunningCollector } from "./collector.ts";
+export { startOtelcol } from "./otelcol.ts";

@@ -1,0 +1,36 @@
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startProcess, type RunningProcess } from "./process.ts";
+
+/**
+ * Starts the official collector and waits until it listens. It cannot be asked for a free port and the port that it got, so
+ * the configuration has to take the port from the environment.
+ *
+ * @param options.command from `scripts/otelcol.ts`
+ * @param options.port where its configuration has a receiver listen, on 127.0.0.1
+ */
+export async function startOtelcol(options: {
+  readonly command: string;
+  readonly config: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly port: number;
+}): Promise<RunningProcess> {
+  const { command, config, env, port } = options;
+  const otelcol = await startProcess(command, ["--config", config], { env });
+  for (let tries = 0; tries < 100; tries++) {
+    if (await answers(port)) return otelcol;
+    if (await Promise.race([otelcol.exited, sleep(100)])) break;
+  }
+  await otelcol[Symbol.asyncDispose]();
+  throw new Error(`otelcol did not start:\n${otelcol.stderr}`);
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => {
+      socket.end();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
