@@ -95,10 +95,13 @@ describe("once in the table", () => {
   });
 
   test("a segment that nobody tried before takes an insert and a count", async () => {
+    // The first one also looks at the table's columns.
+    await writer.writeSegment(await segmentOf(1), true);
+    proxy.inserts = proxy.requests = 0;
     const segment = await segmentOf(10);
     await writer.writeSegment(segment, true);
     expect([proxy.requests, proxy.inserts]).toEqual([2, 1]);
-    expect(await stored(segment)).toEqual({ rows: 10, sequences: 10 });
+    expect(await stored(segment)).toEqual({ rows: 11, sequences: 11 });
   });
 
   test("the answer to a first insert is lost: the next attempt looks before it inserts", async () => {

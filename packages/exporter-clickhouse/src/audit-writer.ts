@@ -6,10 +6,12 @@ import type { ClosedSegment } from "@otel-audit/ledger";
 import type { ConnectionSource } from "./connection.ts";
 import { ClickHouseError } from "./errors.ts";
 import { HttpSource } from "./http-source.ts";
+import type { HttpTarget } from "./http-source.ts";
 import type { Compression } from "./http.ts";
 import { readKeys } from "./record-keys.ts";
 import type { RecordKey } from "./record-keys.ts";
 import { quoteName } from "./schema.ts";
+import { checkTable } from "./table-check.ts";
 import { Transposer } from "./transposer.ts";
 
 /** How an {@link AuditWriter} writes. */
@@ -22,6 +24,11 @@ export interface AuditWriterOptions {
   readonly settleTimeoutMs?: number;
   /** Cluster whose tables `applySchema` made: inserts then wait for a quorum and counts read what it holds. */
   readonly cluster?: string;
+  /**
+   * Called when the server answers and has no `audit_events`: creates it, where this process may. Default: an error that
+   * says so.
+   */
+  readonly createTables?: () => Promise<void>;
 }
 
 /** Inserts of one segment in one call of `writeSegment` that may answer success and yet add nothing. */
@@ -37,6 +44,8 @@ const ONE_BLOCK: ClickHouseSettings = {
   min_insert_block_size_rows: "1048449",
   min_insert_block_size_bytes: "268402944",
   max_insert_threads: "1",
+  // A column of another type would store other values than were hashed.
+  input_format_native_allow_types_conversion: 0,
 };
 
 /** On replicas: an answer means a majority has the block, and a count sees what such an answer promised. */
@@ -52,12 +61,18 @@ const QUORUM: ClickHouseSettings = {
  * The table is the truth, not the answer to an insert: the deduplication token alone loses data when the server dies
  * between writing the token and the part, and an answer that got lost says nothing. So the rows of
  * (stream, first sequence … last) are counted after every insert, and before every one that is not the first ever.
+ *
+ * A repeated insert has the token of the one before: an earlier copy that is still on its way to the server, where nobody
+ * sees it yet, then comes to nothing when it arrives. Only a token that is spent (answered with success, no insert running,
+ * no row there) gives way to the next, and a late copy under a spent token adds nothing either.
  */
 export class AuditWriter {
   readonly #source: HttpSource;
   readonly #options: AuditWriterOptions;
-  /** Inserts already sent for a segment, by its hash: the next one needs another token. */
-  readonly #attempts = new Map<string, number>();
+  /** Tokens that are spent, by the hash of a segment that was tried. */
+  readonly #spent = new Map<string, number>();
+  /** Whose table has been looked at. */
+  #checked: HttpTarget | undefined;
   #transposer: Transposer | undefined;
 
   /** @throws ClickHouseError `INVALID_OPTION` */
@@ -81,16 +96,31 @@ export class AuditWriter {
    *   partition cannot bring about: nothing is written then, and somebody has to look.
    */
   async writeSegment(segment: ClosedSegment, isNew = false): Promise<void> {
-    const isFirst = isNew && !this.#attempts.has(segment.hash);
+    try {
+      await this.#checkTable();
+      await this.#write(segment, isNew && !this.#spent.has(segment.hash));
+    } catch (error) {
+      // Whoever changes the table next may have repaired it, or broken it: it is looked at again, by name.
+      if (error instanceof ClickHouseError && error.code === "SCHEMA") this.#checked = undefined;
+      throw error;
+    }
+  }
+
+  async #write(segment: ClosedSegment, isFirst: boolean): Promise<void> {
     if (!isFirst) {
-      if (await this.#isStored(segment)) return;
+      // In this order: what runs now may be there a moment later.
       await this.#waitForEarlierInserts(segment);
+      if (await this.#isStored(segment)) return;
     }
     for (let loss = 0; loss < MAX_SILENT_LOSSES; loss++) {
-      // Looked at again: an earlier insert may have ended between the first look and now.
-      if (!(isFirst && loss === 0) && (await this.#isStored(segment))) return;
-      await this.#insert(segment);
+      const spent = this.#spent.get(segment.hash) ?? 0;
+      this.#spent.set(segment.hash, spent);
+      await this.#insert(segment, spent);
       if (await this.#isStored(segment)) return;
+      // The token was known: by an insert that is about to be visible, or by one that died after it wrote the token.
+      await this.#waitForEarlierInserts(segment);
+      if (await this.#isStored(segment)) return;
+      this.#spent.set(segment.hash, spent + 1);
     }
     throw new ClickHouseError(
       "NOT_STORED",
@@ -125,6 +155,23 @@ export class AuditWriter {
     await this.#source.close();
   }
 
+  /** Once for each server, and again after it did not take the rows. */
+  async #checkTable(): Promise<void> {
+    const target = this.#source.target();
+    if (this.#checked === target) return;
+    const { createTables } = this.#options;
+    if (!(await checkTable(target))) {
+      await createTables?.();
+      if (createTables === undefined || !(await checkTable(target))) {
+        throw new ClickHouseError(
+          "SCHEMA",
+          `${target.database}.audit_events does not exist, or the user may not see it: apply the schema there`,
+        );
+      }
+    }
+    this.#checked = target;
+  }
+
   async #isStored(segment: ClosedSegment): Promise<boolean> {
     if (segment.count === 0) return true;
     const last = segment.firstSequence + BigInt(segment.count) - 1n;
@@ -137,7 +184,7 @@ export class AuditWriter {
     const [row] = await http.query<{ rows: string }>(sql, settings);
     const rows = Number(row?.rows ?? Number.NaN);
     if (rows === segment.count) {
-      this.#attempts.delete(segment.hash);
+      this.#spent.delete(segment.hash);
       return true;
     }
     if (rows === 0) return false;
@@ -148,15 +195,13 @@ export class AuditWriter {
     );
   }
 
-  async #insert(segment: ClosedSegment): Promise<void> {
+  async #insert(segment: ClosedSegment, spent: number): Promise<void> {
     const transposer = this.#transposer;
     if (transposer === undefined) throw new ClickHouseError("CLOSED", "the writer was closed");
     const { compression } = this.#source.target();
     const block = await transposer.segment(segment.path, segment.count, segment.hash, compression);
     // Asked again: transposing takes a while, and the engine may have been started anew meanwhile.
     const { http, database } = this.#source.target();
-    const attempt = this.#attempts.get(segment.hash) ?? 0;
-    this.#attempts.set(segment.hash, attempt + 1);
     await http.insertNative({
       table: `${database}.audit_events`,
       columns: COLUMNS.map(({ name }) => name),
@@ -166,9 +211,9 @@ export class AuditWriter {
         ...ONE_BLOCK,
         ...(this.#options.cluster === undefined ? {} : QUORUM),
         insert_deduplicate: 1,
-        insert_deduplication_token: attempt === 0 ? segment.hash : `${segment.hash}:${attempt}`,
+        insert_deduplication_token: spent === 0 ? segment.hash : `${segment.hash}:${spent}`,
       },
-      queryId: `${queryPrefix(segment)}${attempt}-${randomUUID()}`,
+      queryId: `${queryPrefix(segment)}${spent}-${randomUUID()}`,
     });
   }
 

@@ -1,3 +1,6 @@
+import { reasonOf } from "./failure-reason.ts";
+import type { FailureReason } from "./failure-reason.ts";
+
 /**
  * What went wrong, as a closed set:
  *
@@ -42,15 +45,18 @@ export class ClickHouseError extends Error {
   readonly retryable: boolean;
   /** ClickHouse's own exception number, where the server gave one. */
   readonly serverCode: number | undefined;
+  /** What is wrong with the way to the table, for those who count or report it. */
+  readonly reason: FailureReason;
 
   constructor(
     code: ClickHouseErrorCode,
     message: string,
-    options: { cause?: unknown; serverCode?: number | undefined } = {},
+    options: { cause?: unknown; serverCode?: number | undefined; reason?: FailureReason } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.retryable = RETRYABLE.has(code);
     this.serverCode = options.serverCode;
+    this.reason = options.reason ?? reasonOf(code, options.serverCode, message);
   }
 }

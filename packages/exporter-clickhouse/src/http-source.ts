@@ -10,6 +10,7 @@ export interface HttpTarget {
   readonly http: ClickHouseHttp;
   /** Quoted. */
   readonly database: string;
+  readonly databaseName: string;
   /** Compression that is worth it on the way there. */
   readonly compression: Compression;
 }
@@ -36,9 +37,11 @@ export class HttpSource {
     const connection = this.#ask();
     const current = this.#current;
     if (current !== undefined && isSame(current.connection, connection)) return current.target;
+    const databaseName = connection.database ?? DEFAULT_DATABASE;
     const target: HttpTarget = {
       http: new ClickHouseHttp(connection, this.#requestTimeoutMs),
-      database: quoteName("database", connection.database ?? DEFAULT_DATABASE),
+      database: quoteName("database", databaseName),
+      databaseName,
       compression: this.#compression ?? (isLoopbackHost(new URL(connection.url).hostname) ? "none" : "zstd"),
     };
     this.#current = { connection, target };
@@ -59,7 +62,10 @@ export class HttpSource {
       return this.#source();
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new ClickHouseError("CONNECTION", `no ClickHouse to connect to: ${reason}`, { cause });
+      throw new ClickHouseError("CONNECTION", `no ClickHouse to connect to: ${reason}`, {
+        cause,
+        reason: "engine_down",
+      });
     }
   }
 }

@@ -4,6 +4,7 @@ import type { ClickHouseClient, ClickHouseSettings } from "@clickhouse/client";
 import type { ClickHouseConnection } from "./connection.ts";
 import { ClickHouseError } from "./errors.ts";
 import type { ClickHouseErrorCode } from "./errors.ts";
+import { reasonOf } from "./failure-reason.ts";
 
 /** How the body of an insert is compressed. */
 export type Compression = "none" | "gzip" | "zstd";
@@ -24,8 +25,8 @@ const AUTHENTICATION = new Set([192, 193, 194, 497, 516]);
 const SCHEMA = new Set([8, 10, 16, 36, 44, 47, 50, 53, 60, 81]);
 /** Limits, replicas, Keeper, disk, cancellation: all of them pass. */
 const OVERLOADED = new Set([
-  159, 160, 164, 202, 209, 210, 216, 225, 236, 241, 242, 243, 244, 252, 254, 255, 279, 285, 286, 289, 305, 319, 335,
-  364, 369, 394, 415, 425, 439, 473, 519, 529, 593, 677, 692, 700, 733, 745, 999,
+  159, 160, 164, 173, 201, 202, 209, 210, 216, 225, 236, 241, 242, 243, 244, 252, 254, 255, 279, 285, 286, 289, 305,
+  319, 335, 364, 369, 394, 415, 425, 439, 473, 519, 529, 593, 677, 692, 700, 733, 745, 999,
 ]);
 
 /** ClickHouse's HTTP interface, with this package's errors. */
@@ -117,13 +118,15 @@ function toClickHouseError(cause: unknown, url: string): ClickHouseError {
   if (cause instanceof ServerError) {
     const serverCode = Number(cause.code);
     const message = `ClickHouse at ${url}: ${cause.type ?? "error"} (${cause.code}): ${cause.message}`;
-    return new ClickHouseError(classify(serverCode), message, { cause, serverCode });
+    return new ClickHouseError(classify(serverCode, message), message, { cause, serverCode });
   }
   const message = cause instanceof Error ? describe(cause) : String(cause);
-  return new ClickHouseError("CONNECTION", `ClickHouse at ${url}: ${message}`, { cause });
+  const reason = /\btime(?:d )?out\b/i.test(message) ? "timeout" : "unreachable";
+  return new ClickHouseError("CONNECTION", `ClickHouse at ${url}: ${message}`, { cause, reason });
 }
 
-function classify(serverCode: number): ClickHouseErrorCode {
+function classify(serverCode: number, message: string): ClickHouseErrorCode {
+  if (reasonOf("SERVER", serverCode, message) === "disk_full") return "OVERLOADED";
   if (AUTHENTICATION.has(serverCode)) return "AUTHENTICATION";
   if (SCHEMA.has(serverCode)) return "SCHEMA";
   return OVERLOADED.has(serverCode) ? "OVERLOADED" : "SERVER";

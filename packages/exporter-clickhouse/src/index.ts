@@ -13,6 +13,7 @@ export { transposeToNative } from "./native/transpose.ts";
 export type { ColumnType } from "./native/transpose.ts";
 export { ClickHouseError } from "./errors.ts";
 export type { ClickHouseErrorCode } from "./errors.ts";
+export type { FailureReason } from "./failure-reason.ts";
 export { TracesWriter } from "./traces/traces-writer.ts";
 export type { TracesWriterOptions } from "./traces/traces-writer.ts";
 export { AuditRoutingExporter } from "./sdk/audit-routing-exporter.ts";

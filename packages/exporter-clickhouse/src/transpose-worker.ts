@@ -1,8 +1,9 @@
 import { parentPort } from "node:worker_threads";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import { COLUMNS, readSegment, ROW_FORMAT } from "@otel-audit/ledger";
+import { COLUMNS, LedgerError, readSegment, ROW_FORMAT } from "@otel-audit/ledger";
 import type { Compression } from "./http.ts";
 import { ClickHouseError } from "./errors.ts";
+import type { ClickHouseErrorCode } from "./errors.ts";
 import { transposeToNative } from "./native/transpose.ts";
 import type { TransposeJob, TransposeReply } from "./transposer.ts";
 
@@ -18,9 +19,19 @@ async function run(job: TransposeJob): Promise<TransposeReply> {
     const block = compress(await transpose(job), job.compression);
     return { id: job.id, ok: true, block };
   } catch (error) {
-    const code = error instanceof ClickHouseError ? error.code : "BAD_ROWS";
-    return { id: job.id, ok: false, code, message: error instanceof Error ? error.message : String(error) };
+    return {
+      id: job.id,
+      ok: false,
+      code: codeOf(error),
+      message: error instanceof Error ? error.message : String(error),
+    };
   }
+}
+
+function codeOf(error: unknown): ClickHouseErrorCode {
+  if (error instanceof ClickHouseError) return error.code;
+  // A file that cannot be read now (too many open files, a disk that fails) may be whole.
+  return error instanceof LedgerError && error.retryable ? "WORKER" : "BAD_ROWS";
 }
 
 async function transpose(job: TransposeJob): Promise<Uint8Array<ArrayBuffer>> {
@@ -28,7 +39,7 @@ async function transpose(job: TransposeJob): Promise<Uint8Array<ArrayBuffer>> {
   const { segment, rows, offsets } = await readSegment(job.path);
   if (segment.rowFormat !== ROW_FORMAT) {
     throw new ClickHouseError(
-      "SCHEMA",
+      "BAD_ROWS",
       `${job.path}: row format ${segment.rowFormat} is not known, only ${ROW_FORMAT}`,
     );
   }

@@ -66,6 +66,16 @@ export class Telemetry {
     "Audit records that could not be kept now; the client was told to retry",
     ["exporter"],
   );
+  readonly exportFailures = this.counter(
+    "otel_audit_export_failures",
+    "Attempts to bring a segment into ClickHouse that failed, by reason",
+    ["exporter", "reason"],
+  );
+  readonly exportDegraded = this.gauge(
+    "otel_audit_export_degraded",
+    "1 while segments do not reach ClickHouse, by reason",
+    ["exporter", "reason"],
+  );
   readonly classifiedRecords = this.counter(
     "otel_audit_classified_records",
     "Audit records derived from foreign spans",

@@ -14,6 +14,8 @@ export class TableConnection {
   readonly #dataDir: string;
   readonly #writer: AuditWriter;
   #engine: EmbeddedEngine | undefined;
+  /** Segments are written side by side: the first of them starts the engine for all. */
+  #starting: Promise<void> | undefined;
   #prepared = false;
 
   constructor(target: ClickHouseConnection | "embedded", dataDir: string) {
@@ -23,7 +25,7 @@ export class TableConnection {
   }
 
   async writeSegment(segment: ClosedSegment, isNew = false): Promise<void> {
-    if (this.#target === "embedded") await this.#startEngine(this.#dataDir);
+    if (this.#target === "embedded") await this.#haveEngine();
     else await this.#prepareOnce(this.#target);
     await this.#writer.writeSegment(segment, isNew);
   }
@@ -40,9 +42,16 @@ export class TableConnection {
     return this.#engine.writer;
   }
 
-  async #startEngine(dataDir: string): Promise<void> {
+  async #haveEngine(): Promise<void> {
     if (this.#engine !== undefined) return;
-    const engine = await EmbeddedEngine.start({ dataDir });
+    this.#starting ??= this.#startEngine().finally(() => {
+      this.#starting = undefined;
+    });
+    await this.#starting;
+  }
+
+  async #startEngine(): Promise<void> {
+    const engine = await EmbeddedEngine.start({ dataDir: this.#dataDir });
     this.#engine = engine;
     engine.onExit(() => {
       if (this.#engine === engine) this.#engine = undefined;

@@ -1,4 +1,4 @@
-import { AuditWriter, SegmentShipper } from "@otel-audit/exporter-clickhouse";
+import { AuditWriter, SegmentShipper, type ShipperState } from "@otel-audit/exporter-clickhouse";
 import { Ledger, type CollectorFacts } from "@otel-audit/ledger";
 import { SPAN_AUDIT } from "@otel-audit/otlp";
 import type { CreateContext, Exporter, Rejection } from "../../component.ts";
@@ -24,19 +24,19 @@ export class ClickhouseAuditExporter implements Exporter {
   }
 
   async start(): Promise<void> {
-    const { log, health, id } = this.#context;
-    this.#writer = new AuditWriter(resolveConnection(this.#config, this.#context));
+    const { telemetry, id } = this.#context;
+    this.#writer = new AuditWriter(resolveConnection(this.#config, this.#context), {
+      // A server that was away at the start may come without tables.
+      ...(this.#config.create_schema && { createTables: () => createSchema(this.#config) }),
+    });
     this.#ledger = await this.#openLedger();
     await this.#prepareTables(this.#writer, this.#ledger);
     this.#shipper = new SegmentShipper({
       ledger: this.#ledger,
       writer: this.#writer,
-      onState: (state) => {
-        const reason = state.status === "degraded" ? state.reason : undefined;
-        health.set(id, reason);
-        if (reason === undefined) log.info("segments reach ClickHouse again");
-        else log.error({ reason }, "segments wait on disk");
-      },
+      onState: (state) => this.#report(state),
+      onFailure: ({ reason }) => telemetry.exportFailures.inc({ exporter: id, reason }),
+      onShipped: ({ count }) => telemetry.sent.traces.inc({ exporter: id }, count),
     });
     this.#shipper.start();
     this.#observe(this.#ledger);
@@ -82,6 +82,21 @@ export class ClickhouseAuditExporter implements Exporter {
         await ledger?.close();
       }
     }
+  }
+
+  #report(state: ShipperState): void {
+    const { log, health, telemetry, id } = this.#context;
+    telemetry.exportDegraded.reset();
+    if (state.status === "healthy") {
+      health.set(id, undefined);
+      log.info("segments reach ClickHouse again");
+      return;
+    }
+    const { reason, error, blocked, stopped } = state;
+    const what = blocked ? "segments wait on disk" : `${stopped.length} segments wait on disk, the others go on`;
+    telemetry.exportDegraded.set({ exporter: id, reason: error.reason }, 1);
+    health.set(id, `${what}: ${reason}`);
+    log.error({ reason: error.reason, serverCode: error.serverCode, stopped }, `${what}: ${reason}`);
   }
 
   #openLedger(): Promise<Ledger> {
