@@ -50,6 +50,8 @@ export interface Next {
 
 /** Life cycle of everything that a configuration names. `shutdown` may be called without `start`, and twice. */
 export interface Component {
+  /** The longest that `shutdown` may take; default 15,000. */
+  readonly shutdownMs?: number;
   start(): Promise<void>;
   shutdown(): Promise<void>;
 }
@@ -73,10 +75,30 @@ export interface CreateContext {
    * before the others are created.
    */
   shared(name: string, byteLength: number): SharedArrayBuffer;
-  /** An extension that is configured in the same service. */
+  /** What this component's part in the supervisor has told last. */
+  told<T>(topic: Topic<T>): T | undefined;
+  /** An extension that is configured in the same service: its part in this worker. */
   extension(id: string): Component | undefined;
   /** The data directory of a component of this service failed or recovered; shown by health checks. */
   readonly health: Health;
+}
+
+/** What a component's part in the supervisor tells to those in the workers, by structured clone. */
+export interface Topic<T> {
+  readonly name: string;
+  /** Only for the type; never set. */
+  readonly value?: T;
+}
+
+/** What the part of a component is given that runs once, in the supervisor's thread. */
+export interface SupervisorContext extends Pick<
+  CreateContext,
+  "id" | "log" | "telemetry" | "dataDir" | "portOffset" | "health"
+> {
+  /** The component in every worker gets this, those that start later too. */
+  tell<T>(topic: Topic<T>, value: T): void;
+  /** An extension that is configured in the same service: its part in the supervisor. */
+  extension(id: string): Component | undefined;
 }
 
 /** Reasons why the service is not healthy, by component id. */
@@ -89,6 +111,8 @@ interface FactoryBase<Config> {
   readonly type: string;
   /** Strict schema of the component's part of the YAML, with its defaults. */
   readonly schema: z.ZodType<Config>;
+  /** What of the component exists once for all workers. It starts before the workers and stops after them. */
+  supervise?(config: Config, context: SupervisorContext): Component;
 }
 
 export interface ReceiverFactory<Config> extends FactoryBase<Config> {
@@ -126,7 +150,8 @@ export interface ExtensionFactory<Config> extends FactoryBase<Config> {
   readonly kind: "extension";
   /** It is an Authenticator (auth.ts), which receivers can name. */
   readonly authenticates?: true;
-  create(config: Config, context: CreateContext): Component;
+  /** What of it exists in every worker; absent: nothing. */
+  create?(config: Config, context: CreateContext): Component;
 }
 
 export interface Receiver extends Component {

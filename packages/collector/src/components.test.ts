@@ -6,8 +6,9 @@ import { freePort, startOtlpSink, tempDir, type OtlpSink } from "../../../test/s
 import type { Component, Consumer, Exporter } from "./component.ts";
 import { TraceBatch } from "./trace-batch.ts";
 import { factories, type ComponentKind } from "./components.ts";
+import type { EngineConnection } from "./extensions/clickhouse_embedded/connection.ts";
 import type { ClickhouseEmbedded } from "./extensions/clickhouse_embedded/engine.ts";
-import { testContext } from "./testing/context.ts";
+import { testContext, testSupervision, together } from "./testing/context.ts";
 
 // One suite that every component passes: create, stop without start, start, consume, stop twice.
 
@@ -45,16 +46,21 @@ const next: Consumer = { consume: async () => [] };
 function create(kind: ComponentKind, type: string): Component & Partial<Consumer> {
   const factory = factories(kind).get(type)!;
   const config = factory.schema.parse(CONFIGS[type]!());
-  const context = testContext(type, { dataDir: tempDir("component") });
+  const dataDir = tempDir("component");
+  const supervision = testSupervision(type, { dataDir });
+  const supervised = factory.supervise?.(config, supervision.context);
+  const context = testContext(type, { dataDir, told: supervision.told });
   switch (factory.kind) {
     case "receiver":
-      return factory.create(config, { traces: next }, context);
+      return together(supervised, factory.create(config, { traces: next }, context));
     case "processor":
-      return factory.create(config, next, context);
+      return together(supervised, factory.create(config, next, context));
     case "connector":
-      return factory.create(config, new Map([["traces/next", next]]), context);
-    default:
-      return factory.create(config, context);
+      return together(supervised, factory.create(config, new Map([["traces/next", next]]), context));
+    case "exporter":
+      return together(supervised, factory.create(config, context));
+    case "extension":
+      return factory.create ? together(supervised, factory.create(config, context)) : supervised!;
   }
 }
 
@@ -102,7 +108,11 @@ it("lets go of everything when the audit exporter cannot start, and refuses what
   const dataDir = tempDir("locked");
   const factory = factories("exporter").get("clickhouse_audit")!;
   const config = factory.schema.parse(destination());
-  const make = (): Exporter => factory.create(config, testContext("clickhouse_audit", { dataDir }));
+  const make = (): Exporter => {
+    const { context, told } = testSupervision("clickhouse_audit", { dataDir });
+    const supervised = factory.supervise!(config, context);
+    return together(supervised, factory.create(config, testContext("clickhouse_audit", { dataDir, told })));
+  };
   const first = make();
   await first.start();
   const second = make();
@@ -120,7 +130,7 @@ it("tells that an address is taken", async () => {
   const port = await freePort();
   const config = factories("extension").get("health_check")!;
   const make = (): Component =>
-    config.create(config.schema.parse({ endpoint: `127.0.0.1:${port}` }), testContext("health_check"));
+    config.supervise!(config.schema.parse({ endpoint: `127.0.0.1:${port}` }), testSupervision("health_check").context);
   const first = make();
   await first.start();
   await expect(make().start()).rejects.toMatchObject({
@@ -131,14 +141,20 @@ it("tells that an address is taken", async () => {
 });
 
 it("keeps an embedded engine running", async () => {
-  const context = testContext("clickhouse_embedded", { dataDir: tempDir("engine") });
+  const { context, told } = testSupervision("clickhouse_embedded", { dataDir: tempDir("engine") });
   const factory = factories("extension").get("clickhouse_embedded")!;
-  const component = factory.create(factory.schema.parse({ endpoint: "127.0.0.1:0" }), context) as ClickhouseEmbedded;
+  const config = factory.schema.parse({ endpoint: "127.0.0.1:0" });
+  const component = factory.supervise!(config, context) as ClickhouseEmbedded;
+  const inWorker = factory.create!(config, testContext("clickhouse_embedded", { told })) as EngineConnection;
+  expect(() => inWorker.connection).toThrow("not running");
   await component.start();
+  const before = inWorker.connection;
   const { endpoint, pid } = component;
   process.kill(pid!, "SIGKILL");
   await expect.poll(() => component.pid, { timeout: 20_000 }).not.toBe(pid);
   await expect.poll(() => component.endpoint, { timeout: 20_000 }).toBe(endpoint);
   expect(context.health.problems().size).toBe(0);
+  expect(inWorker.connection).toEqual(component.connection);
+  expect(inWorker.connection.password).not.toBe(before.password);
   await component.shutdown();
 });

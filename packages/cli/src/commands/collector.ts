@@ -51,8 +51,9 @@ async function collector(options: CollectorCommandOptions): Promise<void> {
   const running = await Collector.start(config, { dataDir: options.data, portOffset: options.portOffset });
   // Logs are JSON for machines; a person gets the same in plain words.
   if (process.stderr.isTTY) tell(welcome(running.endpoints, options.data));
-  await stopped;
+  const failure = await Promise.race([stopped, running.failed]);
   await running.shutdown();
+  if (failure) throw failure;
 }
 
 async function readConfig(file: string): Promise<string> {
@@ -76,12 +77,12 @@ function welcome({ otlpHttp, sql, metrics, health }: Endpoints, dataDir: string)
 }
 
 /** The first SIGINT or SIGTERM asks for a clean end; a second one ends at once. */
-function signalled(): Promise<void> {
+function signalled(): Promise<undefined> {
   return new Promise((resolve) => {
     const signals = ["SIGINT", "SIGTERM"] as const;
     const stop = (): void => {
       for (const signal of signals) process.off(signal, stop);
-      resolve();
+      resolve(undefined);
     };
     for (const signal of signals) process.on(signal, stop);
   });

@@ -18,6 +18,8 @@ type Section = keyof typeof SECTIONS;
 
 const SIGNALS: readonly Signal[] = ["traces", "logs", "metrics"];
 
+/** As many as the ledger has room for in its window. */
+const MAX_WORKERS = 64;
 /** Settings whose values no error repeats. */
 const SECRET = /password|token|secret|headers/i;
 /** Characters of a wrong value in an error. */
@@ -36,6 +38,8 @@ const documentSchema = z.strictObject({
   connectors: componentMap,
   extensions: componentMap,
   service: z.strictObject({
+    /** Threads that each run all pipelines. */
+    workers: z.number().int().min(1).max(MAX_WORKERS).default(1),
     extensions: componentIds,
     pipelines: z.record(
       z.string(),

@@ -2,6 +2,7 @@ import { applySchema, type ClickHouseConnection, type ConnectionSource } from "@
 import { z } from "zod";
 import type { CreateContext } from "../component.ts";
 import { configError } from "../errors.ts";
+import { EngineConnection } from "../extensions/clickhouse_embedded/connection.ts";
 import { ClickhouseEmbedded } from "../extensions/clickhouse_embedded/engine.ts";
 
 /** Where a ClickHouse exporter writes: the embedded engine of this service, or a server. */
@@ -30,11 +31,14 @@ export function oneDestination(config: { engine?: string | undefined; endpoint?:
 export const ONE_DESTINATION =
   "needs exactly one of engine (the id of a clickhouse_embedded extension) and endpoint (the URL of a ClickHouse server)";
 
-/** The connection of a configured destination; that of an embedded engine is another one after a restart. */
-export function resolveConnection(config: DestinationConfig, context: CreateContext): ConnectionSource {
+/** The connection of a configured destination, in a worker or the supervisor; that of an embedded engine is another one after a restart. */
+export function resolveConnection(
+  config: DestinationConfig,
+  context: Pick<CreateContext, "id" | "extension">,
+): ConnectionSource {
   if (config.endpoint !== undefined) return serverConnection(config, config.endpoint);
   const engine = context.extension(config.engine!);
-  if (!(engine instanceof ClickhouseEmbedded)) {
+  if (!(engine instanceof ClickhouseEmbedded || engine instanceof EngineConnection)) {
     throw configError(
       ["exporters", context.id, "engine"],
       `references "${config.engine}", which is not a clickhouse_embedded extension listed under service::extensions`,

@@ -1,19 +1,23 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, rename, rm, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { rm } from "node:fs/promises";
+import { resolve } from "node:path";
 import { pino, type Logger } from "pino";
-import type { Health } from "../component.ts";
-import { offsetPort } from "../config/address.ts";
+import { offsetPort, type Address } from "../config/address.ts";
 import { parseConfig, type CollectorConfig } from "../config/config.ts";
-import { CollectorError, errorMessage } from "../errors.ts";
+import { CollectorError } from "../errors.ts";
 import { ClickhouseEmbedded } from "../extensions/clickhouse_embedded/engine.ts";
 import { HealthCheck } from "../extensions/health_check/health-check.ts";
-import { MemoryPool } from "../memory.ts";
-import { buildGraph, type Graph } from "./graph.ts";
+import { makeDataDir, writeState } from "./data-dir.ts";
+import { HealthState } from "./health-state.ts";
 import { HttpServer, refuseForeign } from "./http-server.ts";
-import { SharedMemory } from "./shared-memory.ts";
+import { checkReusePort } from "./reuse-port.ts";
+import { Supervised } from "./supervised.ts";
 import { Telemetry } from "./telemetry.ts";
 import { setV8Flags } from "./v8-flags.ts";
+import { Workers } from "./workers.ts";
+
+/** After a worker has died the others get this long: what they have acknowledged is on disk. */
+const FAILED_STOP_MS = 5_000;
 
 export interface CollectorOptions {
   /** Log, embedded database, keys; created with mode 0700 where it is missing. Default `./otel-audit-data`. */
@@ -32,18 +36,46 @@ export interface Endpoints {
   readonly health?: string;
 }
 
-/** A running collector: the components of a configuration and the pipelines between them. */
+/** A running collector: this thread supervises the workers, which run the pipelines of the configuration. */
 export class Collector {
-  readonly #graph: Graph;
-  readonly #metrics: HttpServer | undefined;
+  readonly #config: CollectorConfig;
+  readonly #dataDir: string;
   readonly #log: Logger;
+  readonly #telemetry: Telemetry;
+  readonly #supervised: Supervised;
+  readonly #workers: Workers;
+  readonly #metrics: HttpServer | undefined;
+  readonly #failure = Promise.withResolvers<CollectorError>();
   #stateFile: string | undefined;
   #shutdown: Promise<void> | undefined;
 
-  private constructor(graph: Graph, metrics: HttpServer | undefined, log: Logger) {
-    this.#graph = graph;
-    this.#metrics = metrics;
+  private constructor(config: CollectorConfig, options: CollectorOptions, dataDir: string) {
+    const { telemetry } = config.service;
+    const log = options.log ?? pino({ level: telemetry.logs.level }, pino.destination({ fd: 2, sync: true }));
+    const portOffset = options.portOffset ?? 0;
+    const serviceInstanceId = randomUUID();
+    const health = new HealthState();
+    this.#config = config;
+    this.#dataDir = dataDir;
     this.#log = log;
+    this.#telemetry = new Telemetry(serviceInstanceId);
+    this.#telemetry.observeProcess();
+    const shared = { log, telemetry: this.#telemetry, dataDir, portOffset, health: health.of("supervisor") };
+    this.#supervised = new Supervised(config, shared, (key, value) => this.#workers.tell(key, value));
+    this.#workers = new Workers(
+      {
+        config,
+        dataDir,
+        portOffset,
+        serviceInstanceId,
+        logLevel: log.level,
+        forwardLog: options.log !== undefined,
+        told: this.#supervised.told,
+      },
+      { log, health, failed: (error) => this.#fail(error) },
+    );
+    const { address } = telemetry.metrics;
+    this.#metrics = address && this.#metricsServer(offsetPort(address, portOffset));
   }
 
   /**
@@ -55,40 +87,22 @@ export class Collector {
   static async start(config: CollectorConfig | string, options: CollectorOptions = {}): Promise<Collector> {
     setV8Flags();
     const parsed = typeof config === "string" ? parseConfig(config) : config;
-    const { service } = parsed;
-    const log = options.log ?? pino({ level: service.telemetry.logs.level }, pino.destination({ fd: 2, sync: true }));
     const dataDir = resolve(options.dataDir ?? "otel-audit-data");
-    const portOffset = options.portOffset ?? 0;
+    await checkReusePort(parsed.service.workers);
     await makeDataDir(dataDir);
-    const telemetry = new Telemetry(randomUUID());
-    const graph = buildGraph(parsed, {
-      log,
-      telemetry,
-      dataDir,
-      portOffset,
-      memory: new MemoryPool(),
-      worker: { index: 0, count: 1 },
-      sharedMemory: new SharedMemory(),
-      health: new HealthState(),
-    });
-    const { address } = service.telemetry.metrics;
-    const metrics = address && metricsServer(telemetry, offsetPort(address, portOffset));
-    const collector = new Collector(graph, metrics, log);
-    try {
-      await metrics?.listen();
-      await graph.start();
-      collector.#stateFile = await writeState(dataDir, collector.endpoints);
-    } catch (error) {
-      await collector.shutdown().catch((cause: unknown) => log.error({ err: cause }, "stopping after a failed start"));
-      throw CollectorError.from(error);
-    }
-    log.info({ endpoints: collector.endpoints, dataDir }, "collector is ready");
+    const collector = new Collector(parsed, options, dataDir);
+    await collector.#start();
     return collector;
   }
 
+  /** Resolves with the reason when the collector cannot go on: it stops by itself then, and the process should end. */
+  get failed(): Promise<CollectorError> {
+    return this.#failure.promise;
+  }
+
   get endpoints(): Endpoints {
-    const { receivers, extensions } = this.#graph;
-    const otlpHttp = receivers[0]?.endpoint;
+    const { extensions } = this.#supervised;
+    const [otlpHttp] = this.#workers.endpoints;
     const sql = extensions.find((e) => e instanceof ClickhouseEmbedded)?.endpoint;
     const health = extensions.find((e) => e instanceof HealthCheck)?.endpoint;
     const metrics = this.#metrics?.url;
@@ -102,78 +116,78 @@ export class Collector {
 
   /** Process id of the embedded engine, where there is one. */
   get enginePid(): number | undefined {
-    return this.#graph.extensions.find((e) => e instanceof ClickhouseEmbedded)?.pid;
+    return this.#supervised.extensions.find((e) => e instanceof ClickhouseEmbedded)?.pid;
   }
 
   /** Waits until everything that was acknowledged is in its destination; false after `timeoutMs` (default 30 s). */
-  async drain(timeoutMs = 30_000): Promise<boolean> {
-    const drained = await Promise.all(
-      this.#graph.exporters.map(async (exporter) => exporter.drain?.(timeoutMs) ?? true),
-    );
-    return drained.every(Boolean);
+  drain(timeoutMs = 30_000): Promise<boolean> {
+    return this.#workers.drain(timeoutMs);
   }
 
   /** Stops upstream first. Records that did not reach ClickHouse in time stay in the log for the next start. */
   shutdown(): Promise<void> {
+    return this.#stop();
+  }
+
+  async #start(): Promise<void> {
+    try {
+      await this.#metrics?.listen();
+      await this.#supervised.start();
+      await this.#workers.start(this.#config.service.workers);
+      this.#stateFile = await writeState(this.#dataDir, this.endpoints);
+    } catch (error) {
+      await this.shutdown().catch((cause: unknown) => this.#log.error({ err: cause }, "stopping after a failed start"));
+      throw CollectorError.from(error);
+    }
+    this.#log.info({ endpoints: this.endpoints, dataDir: this.#dataDir }, "collector is ready");
+  }
+
+  /** A worker has died: its share of the connections would never be answered, so all of it ends. */
+  #fail(error: CollectorError): void {
+    this.#log.fatal({ err: error }, "the collector ends");
+    this.#failure.resolve(error);
+    this.#stop(FAILED_STOP_MS).catch((cause: unknown) => this.#log.error({ err: cause }, "stopping after a failure"));
+  }
+
+  #stop(limitMs?: number): Promise<void> {
     this.#shutdown ??= (async () => {
       try {
         if (this.#stateFile !== undefined) await rm(this.#stateFile, { force: true });
       } finally {
-        await this.#stopAll();
+        await this.#stopAll(limitMs);
       }
       this.#log.info("collector has stopped");
     })();
     return this.#shutdown;
   }
 
-  async #stopAll(): Promise<void> {
+  async #stopAll(limitMs: number | undefined): Promise<void> {
     try {
-      await this.#graph.shutdown();
+      await this.#workers.stop(limitMs);
     } finally {
-      await this.#metrics?.close();
+      try {
+        await this.#supervised.shutdown();
+      } finally {
+        await this.#metrics?.close();
+      }
     }
   }
-}
 
-async function makeDataDir(dataDir: string): Promise<void> {
-  try {
-    await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new CollectorError("INVALID_CONFIG", `data directory "${dataDir}": ${errorMessage(error)}`, { cause: error });
-  }
-}
-
-/** Leaves the addresses in the data directory, for those who have only that (`otel-audit query --data DIR`). */
-async function writeState(dataDir: string, endpoints: Endpoints): Promise<string> {
-  const file = join(dataDir, "collector.json");
-  await writeFile(`${file}.tmp`, `${JSON.stringify({ pid: process.pid, endpoints })}\n`, { mode: 0o600 });
-  await rename(`${file}.tmp`, file);
-  return file;
-}
-
-function metricsServer(telemetry: Telemetry, address: { host: string; port: number }): HttpServer {
-  return new HttpServer("service::telemetry::metrics::address", address, (request, response) => {
-    if (refuseForeign(request, response)) return;
-    if (request.url !== "/metrics") {
-      response.writeHead(404).end("not found; metrics are on /metrics\n");
-      return;
-    }
-    telemetry.expose().then(
-      (text) => response.writeHead(200, { "content-type": telemetry.registry.contentType }).end(text),
-      (error: unknown) => response.writeHead(500).end(String(error)),
-    );
-  });
-}
-
-class HealthState implements Health {
-  readonly #problems = new Map<string, string>();
-
-  set(component: string, problem: string | undefined): void {
-    if (problem === undefined) this.#problems.delete(component);
-    else this.#problems.set(component, problem);
+  #metricsServer(address: Address): HttpServer {
+    return new HttpServer("service::telemetry::metrics::address", address, (request, response) => {
+      if (refuseForeign(request, response)) return;
+      if (request.url !== "/metrics") {
+        response.writeHead(404).end("not found; metrics are on /metrics\n");
+        return;
+      }
+      this.#exposeMetrics().then(
+        (text) => response.writeHead(200, { "content-type": this.#telemetry.registry.contentType }).end(text),
+        (error: unknown) => response.writeHead(500).end(String(error)),
+      );
+    });
   }
 
-  problems(): ReadonlyMap<string, string> {
-    return this.#problems;
+  async #exposeMetrics(): Promise<string> {
+    return Telemetry.expose([await this.#telemetry.snapshot(), ...(await this.#workers.metrics())]);
   }
 }

@@ -1,19 +1,34 @@
-import type { Component, Consumer, CreateContext, Exporter, Next, Receiver, SignalConsumer } from "../component.ts";
+import type {
+  Component,
+  Consumer,
+  CreateContext,
+  Exporter,
+  Next,
+  Receiver,
+  SignalConsumer,
+  Topic,
+} from "../component.ts";
 import { factories } from "../components.ts";
 import { componentType, signalOf, type CollectorConfig } from "../config/config.ts";
 import { consumeAll } from "../consume-all.ts";
 import { configError } from "../errors.ts";
+import { toldKey } from "./messages.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
-export interface SharedContext extends Omit<CreateContext, "id" | "extension" | "shared"> {
+const SHUTDOWN_MS = 15_000;
+
+export interface SharedContext extends Omit<CreateContext, "id" | "extension" | "shared" | "told"> {
   readonly sharedMemory: SharedMemory;
+  /** By `toldKey`. */
+  readonly told: ReadonlyMap<string, unknown>;
 }
 
-/** The components of a service in the order in which they start: downstream before upstream. */
+/** The components of a worker in the order in which they start: downstream before upstream. */
 export interface Graph {
   readonly receivers: readonly Receiver[];
   readonly exporters: readonly Exporter[];
-  readonly extensions: readonly Component[];
+  /** The longest that `shutdown` may take. */
+  readonly shutdownMs: number;
   start(): Promise<void>;
   shutdown(): Promise<void>;
 }
@@ -45,7 +60,8 @@ class GraphBuilder {
     const { service, receivers: receiverConfigs } = this.#config;
     for (const id of service.extensions) {
       const factory = factories("extension").get(componentType(id))!;
-      this.#extensions.set(id, this.#add(factory.create(this.#config.extensions.get(id), this.#context(id))));
+      const extension = factory.create?.(this.#config.extensions.get(id), this.#context(id));
+      if (extension) this.#extensions.set(id, this.#add(extension));
     }
     for (const name of Object.keys(service.pipelines)) {
       if (signalOf(name) === "traces") this.#pipeline(name);
@@ -62,7 +78,7 @@ class GraphBuilder {
     return {
       receivers,
       exporters: [...this.#exporters.values()],
-      extensions: [...this.#extensions.values()],
+      shutdownMs: order.reduce((sum, { shutdownMs = SHUTDOWN_MS }) => sum + shutdownMs, 0),
       start: async () => {
         for (const component of order) await component.start();
       },
@@ -144,12 +160,14 @@ class GraphBuilder {
   }
 
   #context(id: string): CreateContext {
-    const { sharedMemory, ...rest } = this.#shared;
+    const { sharedMemory, told, ...rest } = this.#shared;
     return {
       ...rest,
       id,
       log: rest.log.child({ component: id }),
       shared: (name, byteLength) => sharedMemory.get(`${id}/${name}`, byteLength),
+      // Each value was told under the topic of its type.
+      told: <T>({ name }: Topic<T>) => told.get(toldKey(id, name)) as T | undefined,
       extension: (other) => this.#extensions.get(other),
     };
   }
@@ -177,7 +195,7 @@ function fanOutSignals(consumers: readonly SignalConsumer[]): SignalConsumer {
 }
 
 /** Every component gets its chance to stop; the first error is thrown at the end. */
-async function shutdownAll(components: readonly Component[]): Promise<void> {
+export async function shutdownAll(components: readonly Component[]): Promise<void> {
   const errors: unknown[] = [];
   for (const component of components) {
     try {

@@ -1,8 +1,20 @@
-import { Counter, Gauge, Registry, collectDefaultMetrics } from "prom-client";
+import {
+  AggregatorRegistry,
+  Counter,
+  Gauge,
+  Registry,
+  collectDefaultMetrics,
+  type Aggregator,
+  type MetricObjectWithValues,
+  type MetricValue,
+} from "prom-client";
 import type { Signal } from "../component.ts";
 import { VERSION } from "./version.ts";
 
 type PerSignal<Label extends string> = Readonly<Record<Signal, Counter<Label>>>;
+
+/** The metrics of one thread, as a message can carry them. */
+export type MetricsSnapshot = readonly MetricObjectWithValues<MetricValue<string>>[];
 
 /** Milliseconds since the process started are its uptime; CPU time counts from there too. */
 const processStart = performance.now();
@@ -103,14 +115,6 @@ export class Telemetry {
       service_name: "otel-audit-collector",
       service_version: VERSION,
     });
-    // The dashboard 15983 finds out by the longer name how labels are written; with the first alone half of it stays empty.
-    for (const name of ["otelcol_process_uptime", "otelcol_process_uptime_seconds"])
-      this.observe(name, "Seconds since the process started", () => (performance.now() - processStart) / 1000);
-    this.observe("otelcol_process_cpu_seconds", "CPU seconds, user and system", () => {
-      const { user, system } = process.cpuUsage();
-      return (user + system) / 1e6;
-    });
-    this.observe("otelcol_process_memory_rss", "Resident memory in bytes", () => process.memoryUsage.rss());
     this.observe(
       "otelcol_process_runtime_heap_alloc_bytes",
       "Bytes of heap in use",
@@ -121,20 +125,43 @@ export class Telemetry {
       "Bytes of heap obtained from the system",
       () => process.memoryUsage().heapTotal,
     );
+  }
+
+  /** What a process has once, and not each of its threads. */
+  observeProcess(): void {
+    // The dashboard 15983 finds out by the longer name how labels are written; with the first alone half of it stays empty.
+    for (const name of ["otelcol_process_uptime", "otelcol_process_uptime_seconds"])
+      this.observe(name, "Seconds since the process started", () => (performance.now() - processStart) / 1000);
+    this.observe("otelcol_process_cpu_seconds", "CPU seconds, user and system", () => {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / 1e6;
+    });
+    this.observe("otelcol_process_memory_rss", "Resident memory in bytes", () => process.memoryUsage.rss());
     collectDefaultMetrics({ register: this.registry });
   }
 
-  /** A gauge whose value is read when somebody asks for it. */
-  observe(name: string, help: string, read: () => number, labels: Readonly<Record<string, string>> = {}): void {
+  /** A gauge whose value is read when somebody asks for it. `aggregator`: what it is over all threads. */
+  observe(
+    name: string,
+    help: string,
+    read: () => number,
+    labels: Readonly<Record<string, string>> = {},
+    aggregator: Aggregator = "sum",
+  ): void {
     const existing = this.registry.getSingleMetric(name);
-    const gauge = existing instanceof Gauge ? existing : this.gauge(name, help, Object.keys(labels));
+    const gauge = existing instanceof Gauge ? existing : this.gauge(name, help, Object.keys(labels), aggregator);
     this.#readers.push(() => gauge.set(labels, read()));
   }
 
-  /** The exposition format of Prometheus. */
-  async expose(): Promise<string> {
+  /** All values as they are now. */
+  async snapshot(): Promise<MetricsSnapshot> {
     for (const read of this.#readers) read();
-    return this.registry.metrics();
+    return this.registry.getMetricsAsJSON();
+  }
+
+  /** The exposition format of Prometheus, over the snapshots of all threads. */
+  static expose(snapshots: readonly MetricsSnapshot[]): Promise<string> {
+    return AggregatorRegistry.aggregate([...snapshots]).metrics();
   }
 
   readonly #readers: (() => void)[] = [];
@@ -152,7 +179,12 @@ export class Telemetry {
     return new Counter({ name, help, labelNames, registers: [this.registry] });
   }
 
-  private gauge<Label extends string>(name: string, help: string, labelNames: Label[]): Gauge<Label> {
-    return new Gauge({ name, help, labelNames, registers: [this.registry] });
+  private gauge<Label extends string>(
+    name: string,
+    help: string,
+    labelNames: Label[],
+    aggregator: Aggregator = "sum",
+  ): Gauge<Label> {
+    return new Gauge({ name, help, labelNames, aggregator, registers: [this.registry] });
   }
 }

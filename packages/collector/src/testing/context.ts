@@ -1,6 +1,6 @@
 import { tmpdir } from "node:os";
 import { pino } from "pino";
-import type { CreateContext } from "../component.ts";
+import type { Component, CreateContext, SupervisorContext, Topic } from "../component.ts";
 import { MemoryPool } from "../memory.ts";
 import { SharedMemory } from "../service/shared-memory.ts";
 import { Telemetry } from "../service/telemetry.ts";
@@ -18,6 +18,7 @@ export function testContext(id: string, options: Partial<CreateContext> = {}): C
     portOffset: 0,
     worker: { index: 0, count: 1 },
     shared: (name, byteLength) => shared.get(`${id}/${name}`, byteLength),
+    told: () => undefined,
     extension: () => undefined,
     health: {
       set: (component, problem) =>
@@ -26,4 +27,35 @@ export function testContext(id: string, options: Partial<CreateContext> = {}): C
     },
     ...options,
   };
+}
+
+/** What the part of a component gets that a service has once, and what it has told, for the context of the other part. */
+export function testSupervision(
+  id: string,
+  options: Partial<SupervisorContext> = {},
+): { context: SupervisorContext; told: <T>(topic: Topic<T>) => T | undefined } {
+  const told = new Map<string, unknown>();
+  return {
+    context: { ...testContext(id), tell: ({ name }, value) => void told.set(name, value), ...options },
+    told: <T>({ name }: Topic<T>) => told.get(name) as T | undefined,
+  };
+}
+
+/** Both parts of a component as one: they start and stop in the order in which a service does it. */
+export function together<T extends Component>(supervised: Component | undefined, component: T): T {
+  const start = component.start.bind(component);
+  const shutdown = component.shutdown.bind(component);
+  return Object.assign(component, {
+    start: async () => {
+      await supervised?.start();
+      await start();
+    },
+    shutdown: async () => {
+      try {
+        await shutdown();
+      } finally {
+        await supervised?.shutdown();
+      }
+    },
+  });
 }

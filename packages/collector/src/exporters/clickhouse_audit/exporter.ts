@@ -4,11 +4,15 @@ import { SPAN_AUDIT } from "@otel-audit/otlp";
 import type { CreateContext, Exporter, Rejection } from "../../component.ts";
 import type { TraceBatch } from "../../trace-batch.ts";
 import { CollectorError } from "../../errors.ts";
-import { createSchema, resolveConnection } from "../destination.ts";
+import { resolveConnection } from "../destination.ts";
 import type { ClickhouseAuditConfig } from "./config.ts";
+import { LEDGER, ledgerOptions } from "./directory.ts";
 
 /** What is known about a sender when no audit processor said more: it asserts who it is. */
 const ASSERTED: CollectorFacts = { provenance: "asserted", principal: "", tenantId: "" };
+
+/** To stop what is under way, and to close the last segment. */
+const STOP_MS = 15_000;
 
 /** Audit spans into the ledger (acknowledged when they are on disk) and from there, segment by segment, into ClickHouse. */
 export class ClickhouseAuditExporter implements Exporter {
@@ -23,6 +27,10 @@ export class ClickhouseAuditExporter implements Exporter {
     this.#context = context;
   }
 
+  get shutdownMs(): number {
+    return this.#config.shutdown_timeout + STOP_MS;
+  }
+
   async start(): Promise<void> {
     const { telemetry, id } = this.#context;
     this.#writer = new AuditWriter(resolveConnection(this.#config, this.#context), {
@@ -30,7 +38,6 @@ export class ClickhouseAuditExporter implements Exporter {
       ...(this.#config.create_schema && { createTables: () => createSchema(this.#config) }),
     });
     this.#ledger = await this.#openLedger();
-    await this.#prepareTables(this.#writer, this.#ledger);
     this.#shipper = new SegmentShipper({
       ledger: this.#ledger,
       writer: this.#writer,
@@ -69,7 +76,7 @@ export class ClickhouseAuditExporter implements Exporter {
     const shipper = this.#shipper;
     const writer = this.#writer;
     this.#ledger = this.#shipper = this.#writer = undefined;
-    // Whatever fails, the rest is closed as well: the lock of the data directory first of all.
+    // Whatever fails, the rest is closed as well.
     try {
       const drained = await shipper?.drain(this.#config.shutdown_timeout);
       if (drained === false)
@@ -100,34 +107,10 @@ export class ClickhouseAuditExporter implements Exporter {
   }
 
   #openLedger(): Promise<Ledger> {
-    const { dataDir, log } = this.#context;
-    const { segment, log: logLimits, window } = this.#config;
-    return Ledger.open({
-      dir: dataDir,
-      maxSegmentRows: segment.max_rows,
-      maxSegmentBytes: segment.max_bytes,
-      maxSegmentAgeMs: segment.max_age,
-      maxLogBytes: logLimits.max_bytes,
-      maxPendingBytes: logLimits.max_pending_bytes,
-      windowKeys: window,
-      onSegmentClosed: () => this.#shipper?.wake(),
-      onAlarm: (alarm) => log.error({ alarm }, "ledger alarm"),
-    });
-  }
-
-  /** A ClickHouse that is away must not keep records from being taken: the log is enough to start. */
-  async #prepareTables(writer: AuditWriter, ledger: Ledger): Promise<void> {
-    try {
-      await createSchema(this.#config);
-      for await (const key of writer.recentKeys(this.#config.window)) {
-        ledger.window.remember(key.principal, key.recordId, key.contentHash);
-      }
-    } catch (error) {
-      this.#context.log.warn(
-        { err: error },
-        "ClickHouse does not answer yet; repetitions of records older than the log may be stored again",
-      );
-    }
+    const share = this.#context.told(LEDGER);
+    if (!share) throw new CollectorError("INTERNAL", `${this.#context.id}: the supervisor has not opened the ledger`);
+    const options = { ...ledgerOptions(this.#config, this.#context), onSegmentClosed: () => this.#shipper?.wake() };
+    return Ledger.join(options, share, this.#context.worker.index);
   }
 
   #observe(ledger: Ledger): void {
@@ -145,6 +128,7 @@ export class ClickhouseAuditExporter implements Exporter {
       "Age of the oldest record that is not in ClickHouse yet",
       () => ledger.stats().oldestUnexportedMs / 1000,
       labels,
+      "max",
     );
   }
 }

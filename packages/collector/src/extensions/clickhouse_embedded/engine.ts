@@ -1,8 +1,9 @@
 import { ClickHouseError, EmbeddedEngine, type ClickHouseConnection } from "@otel-audit/exporter-clickhouse";
 import { scheduler } from "node:timers/promises";
-import type { Component, CreateContext } from "../../component.ts";
+import type { Component, SupervisorContext } from "../../component.ts";
 import { offsetPort } from "../../config/address.ts";
 import type { ClickhouseEmbeddedConfig } from "./config.ts";
+import { CONNECTION } from "./connection.ts";
 
 const FIRST_RESTART_MS = 200;
 const MAX_RESTART_MS = 30_000;
@@ -16,9 +17,9 @@ export class ClickhouseEmbedded implements Component {
   #restarting: Promise<void> | undefined;
   readonly #abort = new AbortController();
   readonly #config: ClickhouseEmbeddedConfig;
-  readonly #context: CreateContext;
+  readonly #context: SupervisorContext;
 
-  constructor(config: ClickhouseEmbeddedConfig, context: CreateContext) {
+  constructor(config: ClickhouseEmbeddedConfig, context: SupervisorContext) {
     this.#config = config;
     this.#context = context;
   }
@@ -51,8 +52,10 @@ export class ClickhouseEmbedded implements Component {
     if (this.#stopped) return engine.stop();
     this.#engine = engine;
     this.#port = Number(new URL(engine.url).port);
+    this.#context.tell(CONNECTION, engine.writer);
     engine.onExit(() => {
       this.#engine = undefined;
+      this.#context.tell(CONNECTION, undefined);
       if (!this.#stopped) this.#restarting = this.#restart();
     });
   }

@@ -6,5 +6,5 @@ export const healthCheckFactory: ExtensionFactory<HealthCheckConfig> = {
   kind: "extension",
   type: "health_check",
   schema: healthCheckConfig,
-  create: (config, context) => new HealthCheck(config, context),
+  supervise: (config, context) => new HealthCheck(config, context),
 };

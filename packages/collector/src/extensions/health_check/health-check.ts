@@ -1,4 +1,4 @@
-import type { Component, CreateContext } from "../../component.ts";
+import type { Component, SupervisorContext } from "../../component.ts";
 import { offsetPort } from "../../config/address.ts";
 import { HttpServer, refuseForeign } from "../../service/http-server.ts";
 import type { HealthCheckConfig } from "./config.ts";
@@ -7,7 +7,7 @@ import type { HealthCheckConfig } from "./config.ts";
 export class HealthCheck implements Component {
   readonly #server: HttpServer;
 
-  constructor(config: HealthCheckConfig, { id, health, portOffset }: CreateContext) {
+  constructor(config: HealthCheckConfig, { id, health, portOffset }: SupervisorContext) {
     this.#server = new HttpServer(
       `extensions::${id}::endpoint`,
       offsetPort(config.endpoint, portOffset),

@@ -41,7 +41,8 @@ export class AuditProcessor implements Component, Consumer {
   async start(): Promise<void> {
     if (this.#config.policy === undefined) return;
     const policy = await this.#loadPolicy(this.#config.policy);
-    await this.#next.consume(TraceBatch.of(scanTraces(policyLoaded(policy)), { facts: OURSELVES }));
+    if (this.#context.worker.index === 0)
+      await this.#next.consume(TraceBatch.of(scanTraces(policyLoaded(policy)), { facts: OURSELVES }));
     const judged = (event: JudgedEvent): CollectorVerdict | undefined => judge(policy, event);
     this.#facts = { ...this.#facts, judge: judged };
     this.#senders = this.#makeSenders(judged);

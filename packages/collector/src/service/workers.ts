@@ -1,0 +1,80 @@
+import type { Logger } from "pino";
+import type { CollectorError } from "../errors.ts";
+import type { HealthState } from "./health-state.ts";
+import type { Ready, WorkerData } from "./messages.ts";
+import type { MetricsSnapshot } from "./telemetry.ts";
+import { WorkerThread } from "./worker-thread.ts";
+
+export interface Supervision {
+  readonly log: Logger;
+  readonly health: HealthState;
+  /** A worker has died. */
+  failed(error: CollectorError): void;
+}
+
+/** All workers of a collector. */
+export class Workers {
+  readonly #data: Omit<WorkerData, "index" | "count" | "shared">;
+  readonly #supervision: Supervision;
+  readonly #threads: WorkerThread[] = [];
+  #first: Ready | undefined;
+
+  constructor(data: Omit<WorkerData, "index" | "count" | "shared">, supervision: Supervision) {
+    this.#data = data;
+    this.#supervision = supervision;
+  }
+
+  /** Where the receivers listen, in the order of the configuration. */
+  get endpoints(): readonly (string | undefined)[] {
+    return this.#first?.endpoints ?? [];
+  }
+
+  /** Worker 0 first: the others have its shared memory, and listen on the ports that it got. */
+  async start(count: number): Promise<void> {
+    this.#first = await this.#spawn(0, count, new Map()).ready();
+    const { shared } = this.#first;
+    const others = Array.from({ length: count - 1 }, (_, i) => this.#spawn(i + 1, count, shared));
+    await Promise.all(others.map((worker) => worker.ready()));
+  }
+
+  tell(key: string, value: unknown): void {
+    for (const worker of this.#threads) worker.tell(key, value);
+  }
+
+  metrics(): Promise<readonly MetricsSnapshot[]> {
+    return Promise.all(this.#threads.map((worker) => worker.metrics()));
+  }
+
+  async drain(timeoutMs: number): Promise<boolean> {
+    const drained = await Promise.all(this.#threads.map((worker) => worker.drain(timeoutMs)));
+    return drained.every(Boolean);
+  }
+
+  /** Stops all of them at the same time. Throws the first error, after all have ended. */
+  async stop(limitMs?: number): Promise<void> {
+    const results = await Promise.allSettled(this.#threads.map((worker) => worker.stop(limitMs)));
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+
+  #spawn(index: number, count: number, shared: Ready["shared"]): WorkerThread {
+    const { log, health, failed } = this.#supervision;
+    const worker = new WorkerThread(
+      { ...this.#data, index, count, shared },
+      {
+        health: (component, problem) => health.set(String(index), component, problem),
+        log: (line) => relog(log, line),
+        died: failed,
+      },
+    );
+    this.#threads.push(worker);
+    return worker;
+  }
+}
+
+/** A line of a worker's pino, written again by the logger of whoever started the collector. */
+function relog(log: Logger, line: string): void {
+  const { level, time, pid, hostname, msg, ...rest } = JSON.parse(line) as Record<string, unknown>;
+  const name = log.levels.labels[Number(level)];
+  if (name === undefined || name === "silent") return;
+  log[name as "info"](rest, typeof msg === "string" ? msg : undefined);
+}
