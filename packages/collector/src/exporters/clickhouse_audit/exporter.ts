@@ -4,7 +4,7 @@ import { SPAN_AUDIT } from "@otel-audit/otlp";
 import type { CreateContext, Exporter, Rejection } from "../../component.ts";
 import type { TraceBatch } from "../../trace-batch.ts";
 import { CollectorError } from "../../errors.ts";
-import { resolveConnection } from "../destination.ts";
+import { createSchema, resolveConnection } from "../destination.ts";
 import type { ClickhouseAuditConfig } from "./config.ts";
 import { LEDGER, ledgerOptions } from "./directory.ts";
 
