@@ -1,5 +1,5 @@
 import type { CollectorErrorCode } from "../errors.ts";
-import type { CollectorConfig } from "../config/config.ts";
+import type { CollectorConfig } from "../config/schema.ts";
 import type { MetricsSnapshot } from "./telemetry.ts";
 
 /** What a worker is started with. */
