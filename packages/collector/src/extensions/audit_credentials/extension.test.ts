@@ -15,6 +15,11 @@ const dir = tempDir("audit-credentials");
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
 const bearer = (token: string): Peer => ({ authorization: `Bearer ${token}`, certificate: undefined });
 const cert = (...names: AlternativeName[]): X509Certificate => new X509Certificate(makeCertificate(names).cert);
+const uri = (text: string): AlternativeName => [0x86, text];
+const dns = (text: string): AlternativeName => [0x82, text];
+const yaml = (id: string, token: string): string =>
+  `credentials:\n  - { id: ${id}, token_sha256: "${sha256(token)}", agents: ["${id}"] }\n`;
+const memory = (): SharedArrayBuffer => new SharedArrayBuffer(SharedState.byteLength);
 const logged: string[] = [];
 let started: AuditCredentials | undefined;
 
@@ -99,8 +104,6 @@ describe("tokens", () => {
 });
 
 describe("certificates", () => {
-  const uri = (text: string): AlternativeName => [0x86, text];
-  const dns = (text: string): AlternativeName => [0x82, text];
   it.each<[string, Partial<Peer>, string]>([
     ["nothing at all", {}, "unauthenticated: who are you?"],
     ["an exact id before a pattern", { certificate: cert(uri("spiffe://acme/agents/orders")) }, "orders"],
@@ -145,9 +148,6 @@ describe("certificates", () => {
 });
 
 describe("the file", () => {
-  const yaml = (id: string, token: string): string =>
-    `credentials:\n  - { id: ${id}, token_sha256: "${sha256(token)}", agents: ["${id}"] }\n`;
-
   it("is read again when it changes, also in place of another; a broken one changes nothing and is told once", async () => {
     const file = join(dir, "credentials.yaml");
     await writeFile(file, yaml("a", "one"));
@@ -194,7 +194,6 @@ describe("the file", () => {
 });
 
 describe("SharedState", () => {
-  const memory = (): SharedArrayBuffer => new SharedArrayBuffer(SharedState.byteLength);
   const limit = { recordsPerSecond: 1, burst: 100 };
 
   it("counts together what workers take, and says when there is room again", () => {
