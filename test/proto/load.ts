@@ -17,6 +17,7 @@ export const proto = {
   request: root.lookupType("otlp.Request"),
   response: root.lookupType("otlp.Response"),
   rpcStatus: root.lookupType("otlp.RpcStatus"),
+  retryInfo: root.lookupType("otlp.RetryInfo"),
   resource: root.lookupType("otlp.Resource"),
   span: root.lookupType("otlp.Span"),
 };

@@ -154,9 +154,15 @@ export interface ExtensionFactory<Config> extends FactoryBase<Config> {
   create?(config: Config, context: CreateContext): Component;
 }
 
+/** Base URLs of a receiver's protocols; absent: it does not listen. */
+export interface ReceiverEndpoints {
+  readonly otlpHttp?: string;
+  readonly otlpGrpc?: string;
+}
+
 export interface Receiver extends Component {
   /** Where it listens, after `start`. */
-  readonly endpoint: string | undefined;
+  readonly endpoints: ReceiverEndpoints;
 }
 
 export interface Exporter extends Component, Consumer, Partial<SignalConsumer> {

@@ -1,46 +1,53 @@
 import type { Endpoints } from "@otel-audit/collector";
 import { Command } from "commander";
+import { readFile } from "node:fs/promises";
 import { refuseUnderAudit } from "../audited.ts";
-import { tell } from "../output/stdout.ts";
+import { CliError, describeSystemError } from "../errors.ts";
+import { print, tell } from "../output/stdout.ts";
 import { VERSION } from "../version.ts";
-import { configOptions, load, printConfigCommand, validateCommand, type ConfigOptions } from "./collector-config.ts";
 import { integer } from "./options.ts";
 
-interface CollectorCommandOptions extends ConfigOptions {
+interface CollectorCommandOptions {
+  readonly config?: string;
   readonly data: string;
   readonly portOffset: number;
+  readonly printConfig?: true;
 }
 
 /** The highest port of the built-in configuration, 13133, stays below 65536. */
 const MAX_PORT_OFFSET = 52_000;
 
 const HELP = `
-Without --config it listens on 127.0.0.1 only: OTLP/HTTP 4318, SQL 8123, metrics 8888, health 13133. SIGINT or SIGTERM
-ends it: what was acknowledged is written first. A second one ends it at once; nothing is lost, the next start goes on.
+Without --config it listens on 127.0.0.1 only: OTLP/gRPC 4317, OTLP/HTTP 4318, SQL 8123, metrics 8888, health
+13133. SIGINT or SIGTERM ends it: what was acknowledged is written first. A second one ends it at once; nothing is lost,
+the next start goes on.
 
 Examples:
   otel-audit collector
   otel-audit collector --data /var/lib/otel-audit --port-offset 1000
-  otel-audit collector print-config > collector.yaml
-  otel-audit collector validate --config collector.yaml
-  otel-audit collector --config collector.yaml --config production.yaml --set exporters.otlphttp.timeout=5s`;
+  otel-audit collector --print-config > collector.yaml
+  otel-audit collector --config collector.yaml`;
 
 export function collectorCommand(): Command {
-  return configOptions(new Command("collector"))
+  return new Command("collector")
     .description("Receive OTLP, keep audit spans in a ledger and in ClickHouse, pass debug spans on")
-    .enablePositionalOptions()
+    .option("--config <file>", "configuration in otelcol's YAML; default: built in, see --print-config")
     .option("--data <dir>", "log, embedded database, keys", "otel-audit-data")
     .option("--port-offset <n>", "added to every port", integer(0, MAX_PORT_OFFSET), 0)
+    .option("--print-config", "print the built-in configuration and exit")
     .addHelpText("after", HELP)
-    .action((options: CollectorCommandOptions) => collector(options))
-    .addCommand(validateCommand())
-    .addCommand(printConfigCommand());
+    .action((options: CollectorCommandOptions) => collector(options));
 }
 
 async function collector(options: CollectorCommandOptions): Promise<void> {
+  const { Collector, DEFAULT_CONFIG, parseConfig } = await import("@otel-audit/collector");
+  if (options.printConfig) {
+    await print(DEFAULT_CONFIG);
+    return;
+  }
   refuseUnderAudit("collector");
-  const { Collector } = await import("@otel-audit/collector");
-  const { config } = await load(options);
+  const text = options.config === undefined ? DEFAULT_CONFIG : await readConfig(options.config);
+  const config = parseConfig(text, { file: options.config ?? "built-in configuration" });
   const stopped = signalled();
   const running = await Collector.start(config, { dataDir: options.data, portOffset: options.portOffset });
   // Logs are JSON for machines; a person gets the same in plain words.
@@ -50,9 +57,18 @@ async function collector(options: CollectorCommandOptions): Promise<void> {
   if (failure) throw failure;
 }
 
-function welcome({ otlpHttp, sql, metrics, health }: Endpoints, dataDir: string): string {
+async function readConfig(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    throw new CliError("USAGE", `--config: cannot read "${file}": ${describeSystemError(cause)}`, { cause });
+  }
+}
+
+function welcome({ otlpGrpc, otlpHttp, sql, metrics, health }: Endpoints, dataDir: string): string {
   const lines = [
     `\notel-audit collector ${VERSION} is ready; Ctrl-C stops it`,
+    otlpGrpc && `  OTLP/gRPC  ${otlpGrpc}`,
     otlpHttp && `  OTLP/HTTP  ${otlpHttp}/v1/traces`,
     sql && `  SQL        ${sql}`,
     metrics && `  metrics    ${metrics}/metrics`,

@@ -7,29 +7,61 @@ export interface Address {
   readonly port: number;
 }
 
-const ADDRESS = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/;
+/** A socket in the file system. */
+export interface UnixAddress {
+  /** Absolute. */
+  readonly path: string;
+}
 
-/** `host:port` or `[ipv6]:port`, on this machine only: an address that others reach needs credentials first. */
-export const listenAddress = z.string().transform((text, context): Address => {
+const ADDRESS = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/;
+/** A socket's path has room for 104 bytes (macOS), and one is made under a longer name first. */
+const MAX_PATH_BYTES = 90;
+
+/** `host:port` or `[ipv6]:port`; undefined when it is neither. */
+function parseAddress(text: string): Address | undefined {
   const match = ADDRESS.exec(text);
   const port = Number(match?.[3]);
-  if (!match || port > 65_535) {
-    context.addIssue({
-      code: "custom",
-      message: `"${text}" is not an address; write host:port with a port from 0 to 65535`,
-    });
-    return z.NEVER;
-  }
-  const host = match[1] ?? match[2]!;
-  if (!isLoopback(host)) {
-    context.addIssue({
-      code: "custom",
-      message: `"${text}" can be reached from other machines, which needs tokens or TLS and this version has neither; use 127.0.0.1 and a proxy that authenticates`,
-    });
-    return z.NEVER;
-  }
-  return { host, port };
+  return match && port <= 65_535 ? { host: match[1] ?? match[2]!, port } : undefined;
+}
+
+/** An address on this machine only: what listens there asks nobody for credentials. */
+export const listenAddress = z.string().transform((text, context): Address => {
+  const address = parseAddress(text);
+  if (address && isLoopback(address.host)) return address;
+  context.addIssue({
+    code: "custom",
+    message: address
+      ? `"${text}" can be reached from other machines, and this asks nobody for credentials; use 127.0.0.1 and a proxy that authenticates`
+      : notAnAddress(text),
+  });
+  return z.NEVER;
 });
+
+/** What has to be known about a listener before it may be reached from other machines. */
+interface Guard {
+  readonly transport: "tcp" | "unix";
+  /** Every client has to show a token or a certificate. */
+  readonly authenticates: boolean;
+}
+
+/** Where a protocol listens, or what is wrong with it. */
+export function protocolAddress(text: string, { transport, authenticates }: Guard): Address | UnixAddress | string {
+  if (transport === "unix") {
+    if (!text.startsWith("/")) return `"${text}" is not an absolute path, which transport "unix" needs`;
+    const bytes = Buffer.byteLength(text);
+    return bytes <= MAX_PATH_BYTES
+      ? { path: text }
+      : `"${text}" has ${bytes} bytes; the path of a socket may have ${MAX_PATH_BYTES}`;
+  }
+  const address = parseAddress(text);
+  if (!address) return notAnAddress(text);
+  if (isLoopback(address.host) || authenticates) return address;
+  return `"${text}" can be reached from other machines, and nobody there is asked for credentials; set auth::authenticator (tokens) or tls::client_ca_file (client certificates), or listen on 127.0.0.1`;
+}
+
+function notAnAddress(text: string): string {
+  return `"${text}" is not an address; write host:port with a port from 0 to 65535`;
+}
 
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
@@ -40,7 +72,9 @@ export function offsetPort(address: Address, portOffset: number): Address {
   return address.port === 0 ? address : { host: address.host, port: address.port + portOffset };
 }
 
-export function formatAddress({ host, port }: Address): string {
+export function formatAddress(address: Address | UnixAddress): string {
+  if ("path" in address) return `unix:${address.path}`;
+  const { host, port } = address;
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 

@@ -30,10 +30,11 @@ describe("parseConfig", () => {
       protocols: {
         http: {
           endpoint: { host: "127.0.0.1", port: 4318 },
+          transport: "tcp",
           max_request_body_size: 67_108_864,
-          max_in_flight_bytes: 536_870_912,
         },
       },
+      max_in_flight_bytes: 536_870_912,
     });
   });
 
@@ -145,8 +146,8 @@ describe("parseConfig", () => {
     ],
     [
       "a broken reference",
-      MINIMAL.replace("4319", "${PORT!}"),
-      /^exporters::otlphttp::endpoint: "\$\{PORT!\}" is not a reference/,
+      MINIMAL.replace("4319", "${PORT}"),
+      /^exporters::otlphttp::endpoint: "\$\{PORT\}" is not a reference/,
     ],
     [
       "a connector into nothing",

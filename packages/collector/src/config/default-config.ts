@@ -6,6 +6,8 @@ export const DEFAULT_CONFIG = `# The configuration that is built in; \`otel-audi
 receivers:
   otlp:
     protocols:
+      grpc:
+        endpoint: 127.0.0.1:4317
       http:
         endpoint: 127.0.0.1:4318
 

@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
 import { pino, type Logger } from "pino";
+import type { ReceiverEndpoints } from "../component.ts";
 import { offsetPort, type Address } from "../config/address.ts";
-import { parseConfig } from "../config/config.ts";
-import type { CollectorConfig } from "../config/schema.ts";
+import { parseConfig, type CollectorConfig } from "../config/config.ts";
 import { CollectorError } from "../errors.ts";
 import { ClickhouseEmbedded } from "../extensions/clickhouse_embedded/engine.ts";
 import { HealthCheck } from "../extensions/health_check/health-check.ts";
@@ -29,9 +29,8 @@ export interface CollectorOptions {
   readonly log?: Logger;
 }
 
-/** Base URLs (`http://127.0.0.1:4318`) of what listens; absent where it is not configured. */
-export interface Endpoints {
-  readonly otlpHttp?: string;
+/** Base URLs (`http://127.0.0.1:4318`) of what listens, or `unix:<path>`; absent where it is not configured. */
+export interface Endpoints extends ReceiverEndpoints {
   readonly sql?: string;
   readonly metrics?: string;
   readonly health?: string;
@@ -103,12 +102,11 @@ export class Collector {
 
   get endpoints(): Endpoints {
     const { extensions } = this.#supervised;
-    const [otlpHttp] = this.#workers.endpoints;
     const sql = extensions.find((e) => e instanceof ClickhouseEmbedded)?.endpoint;
     const health = extensions.find((e) => e instanceof HealthCheck)?.endpoint;
     const metrics = this.#metrics?.url;
     return {
-      ...(otlpHttp !== undefined && { otlpHttp }),
+      ...this.#workers.endpoints,
       ...(sql !== undefined && { sql }),
       ...(metrics !== undefined && { metrics }),
       ...(health !== undefined && { health }),
@@ -175,7 +173,7 @@ export class Collector {
   }
 
   #metricsServer(address: Address): HttpServer {
-    return new HttpServer("service::telemetry::metrics::address", address, (request, response) => {
+    return new HttpServer("service::telemetry::metrics::address", { address }, (request, response) => {
       if (refuseForeign(request, response)) return;
       if (request.url !== "/metrics") {
         response.writeHead(404).end("not found; metrics are on /metrics\n");

@@ -10,12 +10,15 @@ export class ListenPort {
   readonly #address: Address;
   /** Every worker listens on the same address; see `SO_REUSEPORT` in socket(7). */
   readonly reusePort: boolean;
+  /** No other worker listens yet. */
+  readonly first: boolean;
 
   /** @param name of the listener within its component */
   constructor(context: CreateContext, name: string, address: Address) {
     this.#shared = new Int32Array(context.shared(`port/${name}`, 4));
     this.#address = offsetPort(address, context.portOffset);
     this.reusePort = context.worker.count > 1;
+    this.first = context.worker.index === 0;
   }
 
   /** Where to listen. */

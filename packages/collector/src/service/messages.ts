@@ -1,5 +1,6 @@
+import type { ReceiverEndpoints } from "../component.ts";
 import type { CollectorErrorCode } from "../errors.ts";
-import type { CollectorConfig } from "../config/schema.ts";
+import type { CollectorConfig } from "../config/config.ts";
 import type { MetricsSnapshot } from "./telemetry.ts";
 
 /** What a worker is started with. */
@@ -29,7 +30,7 @@ export type ToWorker =
 export interface Ready {
   readonly kind: "ready";
   /** Of its receivers, in the order of the configuration. */
-  readonly endpoints: readonly (string | undefined)[];
+  readonly endpoints: ReceiverEndpoints;
   readonly shared: ReadonlyMap<string, SharedArrayBuffer>;
   /** The longest that its shutdown may take. */
   readonly shutdownMs: number;

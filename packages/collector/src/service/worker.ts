@@ -1,6 +1,7 @@
 // A worker thread: the pipelines of a service, between its own listeners and its own stream of the ledger.
 import { parentPort, workerData } from "node:worker_threads";
 import { pino, type Logger } from "pino";
+import type { ReceiverEndpoints } from "../component.ts";
 import { CollectorError, errorMessage } from "../errors.ts";
 import { MemoryPool } from "../memory.ts";
 import { buildGraph, type Graph } from "./graph.ts";
@@ -88,7 +89,8 @@ async function start(): Promise<void> {
     port.on("message", (message: ToWorker) => void handle(running, message));
     await graph.start();
     const { receivers, shutdownMs } = graph;
-    const endpoints = receivers.map(({ endpoint }) => endpoint);
+    // Of several receivers the first one is told.
+    const endpoints: ReceiverEndpoints = Object.assign({}, ...receivers.toReversed().map((one) => one.endpoints));
     send({ kind: "ready", endpoints, shared: sharedMemory.buffers, shutdownMs });
   } catch (error) {
     await graph?.shutdown().catch(() => {});

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { ReceiverEndpoints } from "../component.ts";
 import type { CollectorError } from "../errors.ts";
 import type { HealthState } from "./health-state.ts";
 import type { Ready, WorkerData } from "./messages.ts";
@@ -25,8 +26,8 @@ export class Workers {
   }
 
   /** Where the receivers listen, in the order of the configuration. */
-  get endpoints(): readonly (string | undefined)[] {
-    return this.#first?.endpoints ?? [];
+  get endpoints(): ReceiverEndpoints {
+    return this.#first?.endpoints ?? {};
   }
 
   /** Worker 0 first: the others have its shared memory, and listen on the ports that it got. */

@@ -10,7 +10,7 @@ export class HealthCheck implements Component {
   constructor(config: HealthCheckConfig, { id, health, portOffset }: SupervisorContext) {
     this.#server = new HttpServer(
       `extensions::${id}::endpoint`,
-      offsetPort(config.endpoint, portOffset),
+      { address: offsetPort(config.endpoint, portOffset) },
       (request, response) => {
         if (refuseForeign(request, response)) return;
         const problems = health.problems();

@@ -3,9 +3,10 @@ import type { AddressInfo } from "node:net";
 import { deflateSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { MemoryPool } from "../../memory.ts";
-import { readBody } from "./body.ts";
-import type { HttpError } from "./http-error.ts";
-import { InFlight } from "./in-flight.ts";
+import { decode, receive } from "./body.ts";
+import { InFlight, type BodyLimits } from "./in-flight.ts";
+import { parseCoding } from "./inflate.ts";
+import type { RequestError } from "./request-error.ts";
 
 const MIB = 1024 * 1024;
 const ROOM = 8 * MIB;
@@ -22,10 +23,12 @@ beforeAll(async () => {
       seen = Math.max(seen, inFlight.bytes);
       return fits;
     };
-    readBody(request, { maxBody: 64 * MIB, reservation: { ...reservation, grow }, pool: new MemoryPool() })
+    const limits: BodyLimits = { maxBody: 64 * MIB, limitName: "limit", reservation: { ...reservation, grow } };
+    receive(request, limits)
+      .then((chunks) => decode(chunks, parseCoding(request.headers["content-encoding"]), limits, new MemoryPool()))
       .then(
         ({ bytes }) => response.end(String(bytes.length)),
-        (error: unknown) => response.writeHead((error as HttpError).status).end((error as HttpError).message),
+        (error: unknown) => response.writeHead((error as RequestError).httpStatus).end((error as RequestError).message),
       )
       .finally(() => reservation.release());
   });
@@ -33,7 +36,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 beforeEach(() => {
-  inFlight = new InFlight(ROOM);
+  inFlight = new InFlight(ROOM, new Float64Array(1), 0);
   seen = 0;
 });
 

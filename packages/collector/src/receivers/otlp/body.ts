@@ -1,22 +1,11 @@
-import type { IncomingMessage } from "node:http";
-import { createGunzip, createInflate, type ZlibOptions } from "node:zlib";
+import type { Readable } from "node:stream";
 import type { Memory, MemoryPool } from "../../memory.ts";
-import { HttpError } from "./http-error.ts";
-import type { Reservation } from "./in-flight.ts";
+import type { BodyLimits, Chunks } from "./in-flight.ts";
+import { inflate, type Coding } from "./inflate.ts";
+import { RequestError, tooLarge } from "./request-error.ts";
 
-/** A larger output chunk inflates 1.7 times faster than zlib's default of 16 KiB; zlib takes it at once, even for a small body. */
-const MIN_INFLATE_CHUNK = 16 * 1024;
-const MAX_INFLATE_CHUNK = 512 * 1024;
-/** What OTLP inflates to, as a multiple of its compressed size; only a guess for the first chunk. */
-const INFLATE_GUESS = 8;
-
-/** What a request holds in memory until it is answered. */
-export interface BodyLimits {
-  /** Bytes of one body, before and after decompression. */
-  readonly maxBody: number;
-  readonly reservation: Reservation;
-  readonly pool: MemoryPool;
-}
+/** Milliseconds that a client may take for its body. */
+const BODY_TIMEOUT_MS = 30_000;
 
 export interface Body {
   readonly bytes: Uint8Array;
@@ -25,79 +14,55 @@ export interface Body {
 }
 
 /**
- * Reads a request's body and undoes its `Content-Encoding`. Every byte is counted in the reservation when it arrives or is
- * inflated, not when a client announces it.
+ * Reads a request's body. Every byte is counted in the reservation when it arrives, not when a client announces it. By
+ * events, because an async iterator over a request costs more than reading it.
  *
- * @throws HttpError 413 over the limit, 415 for an unknown encoding, 400 for broken compression or a cut request, 503
- *   when there is no room for it now
+ * @param overhead bytes that the protocol puts around a body, and that count for no limit
+ * @throws RequestError over the limit, when it is cut or takes too long, and when there is no room for it now
  */
-export async function readBody(request: IncomingMessage, limits: BodyLimits): Promise<Body> {
-  const encoding = request.headers["content-encoding"]?.trim().toLowerCase() ?? "identity";
-  if (!["identity", "", "gzip", "deflate"].includes(encoding)) {
-    throw new HttpError(415, `Content-Encoding "${encoding}" is not supported; send identity, gzip or deflate`);
-  }
-  const announced = Number(request.headers["content-length"] ?? 0);
-  if (announced > limits.maxBody) throw tooLarge(limits.maxBody, `${announced} bytes announced`);
-  const chunks = await receive(request, limits);
-  if (encoding === "identity" || encoding === "") return join(chunks, limits.pool);
-  return join(await inflate(encoding === "gzip" ? "gzip" : "deflate", chunks, limits), limits.pool);
-}
-
-/** Events, because an async iterator over a request costs more than reading it. */
-function receive(request: IncomingMessage, { maxBody, reservation }: BodyLimits): Promise<readonly Buffer[]> {
+export function receive(stream: Readable, limits: BodyLimits, overhead = 0): Promise<Chunks> {
+  const { maxBody, limitName, reservation, timeoutMs = BODY_TIMEOUT_MS } = limits;
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;
-    const settle = (error?: HttpError): void => {
-      request.off("data", take).off("end", end).off("close", cut).off("error", cut);
+    const settle = (error?: RequestError): void => {
+      clearTimeout(late);
+      stream.off("data", take).off("end", end).off("close", cut).off("error", cut);
       // An error that comes later has nobody to listen to it and would end the process.
-      request.on("error", () => {});
+      stream.on("error", () => {});
       if (error) reject(error);
       else resolve(chunks);
     };
     const take = (chunk: Buffer): void => {
       length += chunk.length;
       chunks.push(chunk);
-      if (length > maxBody) settle(tooLarge(maxBody, "sent"));
+      if (length > maxBody + overhead) settle(tooLarge(maxBody, limitName, "sent"));
       else if (!reservation.grow(chunk.length)) settle(reservation.refusal());
     };
     const end = (): void => settle();
-    const cut = (): void => settle(new HttpError(400, "the request ended before its body was complete"));
-    request.on("data", take).once("end", end).once("close", cut).once("error", cut);
+    const cut = (): void => settle(new RequestError("invalid", "the request ended before its body was complete"));
+    const late = setTimeout(() => {
+      settle(new RequestError("timeout", `the body was not complete within ${timeoutMs} ms`));
+    }, timeoutMs);
+    stream.on("data", take).once("end", end).once("close", cut).once("error", cut);
+    // A client may be gone before its request is looked at, and no event comes any more.
+    if (stream.destroyed && !stream.readableEnded) cut();
   });
 }
 
-function inflate(
-  encoding: "gzip" | "deflate",
-  chunks: readonly Buffer[],
-  { maxBody, reservation }: BodyLimits,
-): Promise<readonly Buffer[]> {
-  return new Promise((resolve, reject) => {
-    const compressed = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-    const chunkSize = Math.min(Math.max(compressed * INFLATE_GUESS, MIN_INFLATE_CHUNK), MAX_INFLATE_CHUNK);
-    const options: ZlibOptions = { chunkSize };
-    const stream = encoding === "gzip" ? createGunzip(options) : createInflate(options);
-    const inflated: Buffer[] = [];
-    let length = 0;
-    const fail = (error: HttpError): void => {
-      reject(error);
-      stream.destroy();
-    };
-    stream.on("data", (chunk: Buffer) => {
-      length += chunk.length;
-      inflated.push(chunk);
-      if (length > maxBody) fail(tooLarge(maxBody, "after decompression"));
-      else if (!reservation.grow(chunk.length)) fail(reservation.refusal());
-    });
-    stream.once("end", () => resolve(inflated));
-    stream.once("error", (error) => reject(new HttpError(400, `the body is not valid ${encoding}: ${error.message}`)));
-    for (const chunk of chunks) stream.write(chunk);
-    stream.end();
-  });
+/**
+ * Undoes the compression of a body.
+ *
+ * @throws RequestError over the limit, for broken compression, and when there is no room for it now
+ */
+export async function decode(chunks: Chunks, coding: Coding, limits: BodyLimits, pool: MemoryPool): Promise<Body> {
+  if (coding === "identity") return join(chunks, pool);
+  const compressed = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+  return join(await inflate(compressed, coding, limits), pool);
 }
 
 /** One piece of memory from the pool; a body that came in one chunk stays where it is. */
-function join(chunks: readonly Buffer[], pool: MemoryPool): Body {
+function join(chunks: Chunks, pool: MemoryPool): Body {
   if (chunks.length === 1) return { bytes: chunks[0]! };
   const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
   const memory = pool.take(length);
@@ -107,11 +72,4 @@ function join(chunks: readonly Buffer[], pool: MemoryPool): Body {
     at += chunk.length;
   }
   return { bytes: memory.buffer.subarray(0, length), memory };
-}
-
-function tooLarge(limit: number, how: string): HttpError {
-  return new HttpError(
-    413,
-    `the body is larger than ${limit} bytes (max_request_body_size), ${how}; send smaller batches`,
-  );
 }

@@ -99,7 +99,7 @@ it("shows no byte of one request in another", async () => {
         "content-type": "application/x-protobuf",
         ...(compressed && { "content-encoding": "gzip" }),
       };
-      const response = await fetch(`${receiver.endpoint}/v1/traces`, {
+      const response = await fetch(`${receiver.endpoints.otlpHttp}/v1/traces`, {
         method: "POST",
         headers,
         body: Buffer.from(compressed ? gzipSync(bytes) : bytes),

@@ -1,16 +1,25 @@
-import { HttpError } from "./http-error.ts";
+import { RequestError } from "./request-error.ts";
 
-/** Bytes of requests under way, shared by all connections of a receiver. */
+/** Bytes of requests under way, counted over all protocols and workers. */
 export class InFlight {
-  #bytes = 0;
+  /** A number for each worker, written by that one alone: no lock, and the sum is late by one chunk of each at most. */
+  readonly #held: Float64Array;
+  readonly #worker: number;
   readonly #limit: number;
+  readonly #whole: InFlight | undefined;
 
-  constructor(limit: number) {
+  /** @param whole what it is a part of, in which its bytes are counted as well */
+  constructor(limit: number, held: Float64Array, worker: number, whole?: InFlight) {
     this.#limit = limit;
+    this.#held = held;
+    this.#worker = worker;
+    this.#whole = whole;
   }
 
   get bytes(): number {
-    return this.#bytes;
+    let sum = 0;
+    for (const bytes of this.#held) sum += bytes;
+    return sum;
   }
 
   /** The share of one request. */
@@ -18,21 +27,32 @@ export class InFlight {
     let held = 0;
     return {
       grow: (bytes) => {
-        if (this.#bytes + bytes > this.#limit) return false;
-        this.#bytes += bytes;
+        if (!this.#add(bytes)) return false;
         held += bytes;
         return true;
       },
       refusal: () =>
-        new HttpError(
-          503,
-          `${this.#bytes} bytes of requests are under way, the limit (max_in_flight_bytes) is ${this.#limit}; send it again`,
+        new RequestError(
+          "unavailable",
+          `${this.bytes} bytes of requests are under way, the limit (max_in_flight_bytes) is ${this.#limit}; send it again`,
         ),
       release: () => {
-        this.#bytes -= held;
+        this.#remove(held);
         held = 0;
       },
     };
+  }
+
+  #add(bytes: number): boolean {
+    if (this.bytes + bytes > this.#limit) return false;
+    if (this.#whole && !this.#whole.#add(bytes)) return false;
+    this.#held[this.#worker]! += bytes;
+    return true;
+  }
+
+  #remove(bytes: number): void {
+    this.#held[this.#worker]! -= bytes;
+    if (this.#whole) this.#whole.#remove(bytes);
   }
 }
 
@@ -41,7 +61,20 @@ export interface Reservation {
   /** Counts bytes more; false when there is no room, and then they are not counted. */
   grow(bytes: number): boolean;
   /** What the client is told when there is no room. */
-  refusal(): HttpError;
+  refusal(): RequestError;
   /** Gives all of it back. */
   release(): void;
 }
+
+/** What a request may hold in memory until it is answered. */
+export interface BodyLimits {
+  /** Bytes of one body, before and after decompression. */
+  readonly maxBody: number;
+  /** The setting that says so, for the error. */
+  readonly limitName: string;
+  readonly reservation: Reservation;
+  readonly timeoutMs?: number;
+}
+
+/** A body as it came. */
+export type Chunks = readonly Buffer[];

@@ -56,7 +56,7 @@ beforeAll(async () => {
     testContext("otlp", { log: pino({ level: "warn" }, { write: (line: string) => void logged.push(line) }) }),
   );
   await receiver.start();
-  url = `${receiver.endpoint}/v1/traces`;
+  url = `${receiver.endpoints.otlpHttp}/v1/traces`;
 });
 afterAll(() => receiver.shutdown());
 beforeEach(() => {
@@ -129,9 +129,9 @@ describe("OTLP/HTTP", () => {
   });
 
   it.each<[string, Uint8Array | string, Record<string, string>, number, number]>([
-    ["another content type", traces(1), { "content-type": "text/plain" }, 415, 3],
-    ["no content type", traces(1), { "content-type": "" }, 415, 3],
-    ["an unknown encoding", traces(1), { ...JSON_TYPE, "content-encoding": "br" }, 415, 3],
+    ["another content type", traces(1), { "content-type": "text/plain" }, 415, 12],
+    ["no content type", traces(1), { "content-type": "" }, 415, 12],
+    ["an unknown encoding", traces(1), { ...JSON_TYPE, "content-encoding": "br" }, 415, 12],
     ["broken gzip", "no gzip at all", { ...JSON_TYPE, "content-encoding": "gzip" }, 400, 3],
     ["cut gzip", gzipSync(traces(200)).subarray(0, -20), { ...PROTOBUF, "content-encoding": "gzip" }, 400, 3],
     ["truncated protobuf", traces(2).subarray(0, -3), PROTOBUF, 400, 3],
@@ -171,7 +171,7 @@ describe("OTLP/HTTP", () => {
     ["POST", "/v1/metrics", 404],
     ["POST", "/", 404],
   ])("answers %s %s with %i", async (method, path, status) => {
-    const response = await fetch(`${receiver.endpoint}${path}`, {
+    const response = await fetch(`${receiver.endpoints.otlpHttp}${path}`, {
       method,
       ...(method === "POST" && { body: "{}", headers: JSON_TYPE }),
     });

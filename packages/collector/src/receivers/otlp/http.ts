@@ -1,0 +1,179 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { encodePartialSuccess } from "@otel-audit/otlp";
+import type { CreateContext, Signal } from "../../component.ts";
+import { Certificates } from "../../service/certificates.ts";
+import { HttpServer } from "../../service/http-server.ts";
+import type { Place } from "../../service/listener.ts";
+import { VERSION } from "../../service/version.ts";
+import type { HttpConfig } from "./config.ts";
+import { Doorkeeper } from "./credentials.ts";
+import { parseCoding } from "./inflate.ts";
+import type { Encoding, Intake, Outcome } from "./intake.ts";
+import { CONNECT, answerParserError, type OpenRequest, type ParserError } from "./parser-error.ts";
+import { encodeRefusal } from "./refusal.ts";
+import { RequestError, tooLarge } from "./request-error.ts";
+
+/** By this header a producer knows that its records arrive at an audit collector and not at some other backend. */
+export const COLLECTOR_HEADER = "otel-audit-collector";
+/** Milliseconds for which the rest of a refused body is read and thrown away, so that the client sees the answer. */
+const LINGER_MS = 1_000;
+const LIMIT_NAME = "max_request_body_size";
+
+const SIGNALS: ReadonlyMap<string, Signal> = new Map([
+  ["/v1/traces", "traces"],
+  ["/v1/logs", "logs"],
+  ["/v1/metrics", "metrics"],
+]);
+const REJECTED_FIELD: Readonly<Record<Signal, string>> = {
+  traces: "rejectedSpans",
+  logs: "rejectedLogRecords",
+  metrics: "rejectedDataPoints",
+};
+
+/** OTLP/HTTP on `/v1/traces`, `/v1/logs` and `/v1/metrics` (OTLP specification 1.x, "OTLP/HTTP"). */
+export class OtlpHttp {
+  readonly #server: HttpServer;
+  readonly #maxBody: number;
+  readonly #intake: Intake;
+  readonly #doorkeeper: Doorkeeper;
+  /** The last request of each connection. */
+  readonly #open = new WeakMap<Duplex, OpenRequest>();
+
+  constructor(config: HttpConfig, place: Place, intake: Intake, context: CreateContext) {
+    const path = ["receivers", context.id, "protocols", "http"];
+    this.#maxBody = config.max_request_body_size;
+    this.#intake = intake;
+    this.#doorkeeper = new Doorkeeper(path, config, context);
+    const what = path.join("::");
+    const certificates = config.tls && new Certificates(`${what}::tls`, config.tls, context.log);
+    this.#server = new HttpServer(
+      `${what}::endpoint`,
+      place,
+      (request, response) => void this.#handle(request, response),
+      certificates,
+    );
+    this.#server.events
+      .on("clientError", (error: ParserError, socket: Duplex) =>
+        answerParserError(error, socket, this.#open.get(socket)),
+      )
+      .on("connect", (_request: IncomingMessage, socket: Duplex) => answerParserError(CONNECT, socket))
+      // Node would answer 417 without a body.
+      .on(
+        "checkExpectation",
+        (request: IncomingMessage, response: ServerResponse) => void this.#handle(request, response),
+      );
+  }
+
+  get endpoint(): string | undefined {
+    return this.#server.url;
+  }
+
+  start(): Promise<void> {
+    return this.#server.listen();
+  }
+
+  shutdown(): Promise<void> {
+    return this.#server.close();
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.setHeader(COLLECTOR_HEADER, VERSION);
+    const type = request.headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase();
+    // Whatever is wrong: a client that sends protobuf reads protobuf.
+    const encoding: Encoding = type === "application/x-protobuf" ? type : "application/json";
+    const { socket, headers, rawHeaders } = request;
+    this.#open.set(socket, { response, encoding });
+    try {
+      const principal = this.#doorkeeper.admit({ socket, host: headers.host, rawHeaders });
+      const signal = this.#signal(request);
+      if (type !== encoding) throw unsupportedType(type);
+      const coding = parseCoding(headers["content-encoding"]);
+      const announced = Number(headers["content-length"] ?? 0);
+      if (announced > this.#maxBody) throw tooLarge(this.#maxBody, LIMIT_NAME, `${announced} bytes announced`);
+      const outcome = await this.#intake.take({
+        signal,
+        transport: "http",
+        encoding,
+        principal,
+        stream: request,
+        overhead: 0,
+        maxBody: this.#maxBody,
+        limitName: LIMIT_NAME,
+        unwrap: (chunks) => ({ chunks, coding }),
+      });
+      this.#respond(response, 200, encoding, encodeOutcome(outcome, signal, encoding));
+    } catch (error) {
+      this.#refuse(request, response, encoding, this.#intake.refusal(error));
+    }
+  }
+
+  #signal({ url = "", method }: IncomingMessage): Signal {
+    const path = url.split("?", 1)[0]!;
+    const signal = SIGNALS.get(path);
+    if (signal === undefined)
+      throw new RequestError("not_found", `not found; OTLP goes to ${[...SIGNALS.keys()].join(", ")}`);
+    if (method !== "POST") throw new RequestError("method_not_allowed", `method ${method} is not allowed; use POST`);
+    this.#intake.check(signal, path);
+    return signal;
+  }
+
+  #refuse(request: IncomingMessage, response: ServerResponse, encoding: Encoding, error: RequestError): void {
+    if (response.destroyed) return;
+    const { httpStatus: status, retryAfterMs, kind } = error;
+    if (retryAfterMs !== undefined) response.setHeader("retry-after", Math.ceil(retryAfterMs / 1000));
+    if (kind === "unauthenticated") response.setHeader("www-authenticate", "Bearer");
+    if (kind === "method_not_allowed") response.setHeader("allow", "POST");
+    const body = encodeRefusal(error, encoding);
+    if (request.complete) this.#respond(response, status, encoding, body);
+    else refuseRest(request, response, status, encoding, body);
+  }
+
+  #respond(response: ServerResponse, status: number, encoding: Encoding, body: string | Uint8Array): void {
+    // An idle connection would hold up the shutdown.
+    if (this.#intake.stopping) response.setHeader("connection", "close");
+    response.writeHead(status, { "content-type": encoding, "content-length": Buffer.byteLength(body) });
+    response.end(body);
+  }
+}
+
+/**
+ * Answers before the body is complete. Closing at once would reset the connection, and a client that is still sending would
+ * never see why: the rest is read for a moment and thrown away. The connection cannot serve another request.
+ */
+function refuseRest(
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  encoding: Encoding,
+  body: string | Uint8Array,
+): void {
+  response.writeHead(status, {
+    connection: "close",
+    "content-type": encoding,
+    "content-length": Buffer.byteLength(body),
+  });
+  response.write(body);
+  const end = (): void => {
+    clearTimeout(late);
+    response.end(() => request.destroy());
+  };
+  const late = setTimeout(end, LINGER_MS);
+  request.once("end", end).once("close", end).resume();
+}
+
+function unsupportedType(type: string | undefined): RequestError {
+  return new RequestError(
+    "unsupported",
+    `Content-Type "${type ?? ""}" is not supported; send application/x-protobuf or application/json`,
+  );
+}
+
+/** An Export*ServiceResponse; those of all signals have the same fields in protobuf. */
+function encodeOutcome({ rejected, message }: Outcome, signal: Signal, encoding: Encoding): string | Uint8Array {
+  if (encoding !== "application/json") return encodePartialSuccess(rejected, message);
+  if (rejected === 0 && message === "") return "{}";
+  return JSON.stringify({
+    partialSuccess: { [REJECTED_FIELD[signal]]: String(rejected), errorMessage: message },
+  });
+}

@@ -1,0 +1,164 @@
+import type { Readable } from "node:stream";
+import { countItems, jsonToProtobuf, scanTraces, type SpanIndex } from "@otel-audit/otlp";
+import type { Principal } from "../../auth.ts";
+import type { Consumer, CreateContext, Next, Rejection, Signal } from "../../component.ts";
+import { TraceBatch } from "../../trace-batch.ts";
+import { decode, receive, type Body } from "./body.ts";
+import { InFlight, type BodyLimits, type Chunks } from "./in-flight.ts";
+import type { Coding } from "./inflate.ts";
+import { RequestError } from "./request-error.ts";
+
+/** Indexes kept for reuse, and how large one may be: more is left to the garbage collector. */
+const KEEP_INDEXES = 64;
+const KEEP_INDEX_SPANS = 16_384;
+/** Milliseconds between two log lines about refused requests. */
+const WARN_EVERY_MS = 1_000;
+
+export type Encoding = "application/x-protobuf" | "application/json";
+
+/** One export request, as a protocol hands it on: who sent it is known, and its body is still to be read. */
+export interface Call {
+  readonly signal: Signal;
+  readonly transport: "http" | "grpc";
+  readonly encoding: Encoding;
+  readonly principal: Principal | undefined;
+  readonly stream: Readable;
+  /** Bytes that the protocol puts around a body. */
+  readonly overhead: number;
+  readonly maxBody: number;
+  readonly limitName: string;
+  /** Takes off what the protocol puts around a body. */
+  unwrap(chunks: Chunks): { readonly chunks: Chunks; readonly coding: Coding };
+}
+
+/** What a client is told of a request that was taken: OTLP's partial success. */
+export interface Outcome {
+  readonly rejected: number;
+  readonly message: string;
+}
+const TAKEN: Outcome = { rejected: 0, message: "" };
+
+/** The part that all protocols share: from the bytes of a request to the pipelines, and back to what the client is told. */
+export class Intake {
+  readonly #next: Next;
+  readonly #context: CreateContext;
+  readonly #audit: InFlight;
+  readonly #debug: InFlight;
+  readonly #indexes: SpanIndex[] = [];
+  #stopping = false;
+  /** Refusals since the last line about them. */
+  #refusals = 0;
+  #warnedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(maxInFlight: number, next: Next, context: CreateContext) {
+    this.#next = next;
+    this.#context = context;
+    const { index, count } = context.worker;
+    const held = (name: string): Float64Array => new Float64Array(context.shared(name, count * 8));
+    this.#audit = new InFlight(maxInFlight, held("in-flight"), index);
+    this.#debug = new InFlight(maxInFlight / 2, held("in-flight-debug"), index, this.#audit);
+  }
+
+  get stopping(): boolean {
+    return this.#stopping;
+  }
+
+  /** From now on every request is told to come again. */
+  stop(): void {
+    this.#stopping = true;
+  }
+
+  /** Throws RequestError when nothing takes this signal now; to be asked before a body is read. */
+  check(signal: Signal, how: string): void {
+    if (this.#stopping) throw new RequestError("unavailable", "the collector is shutting down; send it again");
+    if (this.#next[signal] !== undefined) return;
+    throw new RequestError(
+      "not_found",
+      `${how}: no pipeline takes ${signal} from this receiver (${this.#context.id}); add service::pipelines::${signal} with receivers: [${this.#context.id}]${signal === "traces" ? "" : " and an otlphttp exporter, or send them elsewhere"}`,
+    );
+  }
+
+  /** Reads a request and resolves when it is safe. Rejects with RequestError or what a pipeline has thrown. */
+  async take(call: Call): Promise<Outcome> {
+    const { signal, encoding, maxBody, limitName, overhead } = call;
+    const reservation = (signal === "traces" ? this.#audit : this.#debug).reserve();
+    const limits: BodyLimits = { maxBody, limitName, reservation };
+    try {
+      const { chunks, coding } = call.unwrap(await receive(call.stream, limits, overhead));
+      const body = await decode(chunks, coding, limits, this.#context.memory);
+      if (signal !== "traces") return await this.#forward(signal, body, call);
+      if (encoding !== "application/json") return await this.#scan(body, call);
+      const bytes = jsonToProtobuf(body.bytes, { maxBytes: maxBody });
+      body.memory?.release();
+      if (!reservation.grow(bytes.length)) throw reservation.refusal();
+      return await this.#scan({ bytes }, call);
+    } finally {
+      reservation.release();
+    }
+  }
+
+  /** What a client is told; one line a second in the log, whatever the load: a full disk must not fill another one. */
+  refusal(thrown: unknown): RequestError {
+    const error = RequestError.from(thrown);
+    if (error.kind !== "unavailable") return error;
+    this.#refusals++;
+    if (performance.now() - this.#warnedAt < WARN_EVERY_MS) return error;
+    this.#context.log.warn({ err: error.cause ?? error, requests: this.#refusals }, "requests are refused");
+    this.#warnedAt = performance.now();
+    this.#refusals = 0;
+    return error;
+  }
+
+  /** Hands a body on. Its memory and the index serve other requests afterwards, but not when anything went wrong. */
+  async #scan({ bytes, memory }: Body, { principal, transport }: Call): Promise<Outcome> {
+    const index = scanTraces(bytes, this.#indexes.pop());
+    if (index.count === 0) return TAKEN;
+    const batch = TraceBatch.of(index, { ...(memory && { memory }), ...(principal && { principal }) });
+    const outcome = await this.#consume(batch, transport, this.#next.traces!);
+    memory?.release();
+    if (this.#indexes.length < KEEP_INDEXES && index.start.length <= KEEP_INDEX_SPANS) this.#indexes.push(index);
+    return outcome;
+  }
+
+  async #consume(batch: TraceBatch, transport: string, next: Consumer): Promise<Outcome> {
+    const { telemetry, id } = this.#context;
+    const labels = { receiver: id, transport };
+    const { spans } = batch;
+    try {
+      const rejections = await next.consume(batch);
+      // Several pipelines may each have refused the same span.
+      const rejected = Math.min(countRejected(rejections), spans);
+      telemetry.accepted.traces.inc(labels, spans - rejected);
+      if (rejections.length === 0) return TAKEN;
+      if (rejected > 0) telemetry.failed.traces.inc(labels, rejected);
+      return { rejected, message: [...new Set(rejections.map(({ reason }) => reason))].join("; ") };
+    } catch (error) {
+      telemetry.refused.traces.inc(labels, spans);
+      throw error;
+    }
+  }
+
+  async #forward(
+    signal: "logs" | "metrics",
+    { bytes, memory }: Body,
+    { encoding: contentType, transport }: Call,
+  ): Promise<Outcome> {
+    if (bytes.length === 0) return TAKEN;
+    const { telemetry, id } = this.#context;
+    const labels = { receiver: id, transport };
+    const items = contentType === "application/json" ? 0 : countItems(signal, bytes);
+    try {
+      await this.#next[signal]!.forward({ signal, bytes, contentType, memory });
+    } catch (error) {
+      telemetry.refused[signal].inc(labels, items);
+      throw error;
+    }
+    memory?.release();
+    telemetry.accepted[signal].inc(labels, items);
+    return TAKEN;
+  }
+}
+
+function countRejected(rejections: readonly Rejection[]): number {
+  return rejections.reduce((sum, { spans }) => sum + spans, 0);
+}
