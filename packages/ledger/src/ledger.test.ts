@@ -8,7 +8,7 @@ import { type FileIo, nodeFileIo } from "./io.ts";
 import { Ledger } from "./ledger.ts";
 import { decodeRow } from "./row-decode.ts";
 import { RowFlag } from "./row-format.ts";
-import { readSegment } from "./segment-file.ts";
+import { readSegment } from "./segment-rows.ts";
 import type { AppendResult, CollectorFacts, LedgerAlarm, LedgerOptions } from "./types.ts";
 
 const FACTS: CollectorFacts = { provenance: "asserted", principal: "p", tenantId: "" };

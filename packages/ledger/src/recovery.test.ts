@@ -9,7 +9,7 @@ import { LedgerError } from "./errors.ts";
 import { nodeFileIo } from "./io.ts";
 import { Ledger } from "./ledger.ts";
 import { decodeRow } from "./row-decode.ts";
-import { readSegment } from "./segment-file.ts";
+import { readSegment } from "./segment-rows.ts";
 import type { AppendResult, ClosedSegment, LedgerAlarm } from "./types.ts";
 
 const FACTS = { provenance: "asserted", principal: "", tenantId: "" } as const;

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import * as fs from "node:fs";
 import * as path from "node:path";
 import { LedgerError } from "./errors.ts";
 import { FrameKind } from "./frame.ts";
@@ -116,33 +115,6 @@ export function hashRows(bytes: Uint8Array, rows: readonly RowRange[]): { hash: 
   return { hash: hash.digest("hex"), bytes: total };
 }
 
-/**
- * Reads a closed segment and checks it: every frame intact, sequences without a gap, count and hash as the footer says.
- * Throws LedgerError CORRUPT when it is not, IO when the file cannot be read.
- * @returns the rows as one RowBinary block; row `i` is `rows.subarray(offsets[i], offsets[i + 1])`
- */
-export async function readSegment(
-  file: string,
-): Promise<{ segment: ClosedSegment; rows: Uint8Array; offsets: Uint32Array }> {
-  let content: Uint8Array;
-  try {
-    content = await fs.promises.readFile(file);
-  } catch (error) {
-    throw LedgerError.fromIo(`read segment ${path.basename(file)}`, error);
-  }
-  const parsed = parseSegmentFile(file, content, content.length);
-  const segment = describeWhole(parsed);
-  const rows = new Uint8Array(segment.bytes);
-  const offsets = new Uint32Array(segment.count + 1);
-  let at = 0;
-  for (const [i, row] of parsed.rows.entries()) {
-    rows.set(parsed.scan.bytes.subarray(row.start, row.end), at);
-    at += row.end - row.start;
-    offsets[i + 1] = at;
-  }
-  return { segment, rows, offsets };
-}
-
 /** What a whole, closed file is. Throws LedgerError CORRUPT when anything does not fit. */
 export function describeWhole(file: SegmentFile): ClosedSegment {
   const { header, footer, rows, scan } = file;
@@ -170,7 +142,7 @@ export function describeWhole(file: SegmentFile): ClosedSegment {
   };
 }
 
-function decodeHeader(payload: Buffer, file: string): SegmentHeader {
+export function decodeHeader(payload: Buffer, file: string): SegmentHeader {
   checkVersion(payload, HEADER_BYTES, file);
   return {
     streamId: uuidText(payload.subarray(4, 20)),
@@ -181,7 +153,7 @@ function decodeHeader(payload: Buffer, file: string): SegmentHeader {
   };
 }
 
-function decodeFooter(payload: Buffer, file: string): SegmentFooter {
+export function decodeFooter(payload: Buffer, file: string): SegmentFooter {
   checkVersion(payload, FOOTER_BYTES, file);
   return {
     count: payload.readUInt32LE(4),
