@@ -1,6 +1,7 @@
-import { ClickHouseError } from "../errors.ts";
 import { ByteSink, uint64, uint64s } from "./byte-sink.ts";
 import { Dictionary } from "./dictionary.ts";
+import type { Source } from "./source.ts";
+import { skipString, truncated, varintEnd, varintValue } from "./values.ts";
 
 /**
  * One column of a Native block under construction, fed with RowBinary values.
@@ -10,80 +11,54 @@ import { Dictionary } from "./dictionary.ts";
  */
 export interface Column {
   /** Takes one value at each of the first `count` cursors and moves the cursors behind them. */
-  appendTile(source: Uint8Array, cursors: Uint32Array, count: number): void;
+  appendTile(source: Source, cursors: Uint32Array, count: number): void;
   /** Takes `n` values that follow one another from `at`; returns the position behind them. */
-  appendRun(source: Uint8Array, at: number, n: number): number;
+  appendRun(source: Source, at: number, n: number): number;
+  /** From here on `repeatMarked` repeats. */
+  mark(): void;
+  /** Takes all values since `mark` so many times more. */
+  repeatMarked(times: number): void;
   /** What Native writes once before the data of a whole column (the versions of dictionaries). */
   prefix(parts: Uint8Array[]): void;
   data(parts: Uint8Array[]): void;
-}
-
-export function truncated(at: number): ClickHouseError {
-  return new ClickHouseError("BAD_ROWS", `RowBinary: a value at byte ${at} runs over the end`);
-}
-
-/** Position behind the varint at `at`; its value is in `varintValue`. */
-let varintValue = 0;
-export function readVarint(source: Uint8Array, at: number): number {
-  let position = at;
-  let value = 0;
-  let scale = 1;
-  for (;;) {
-    const byte = source[position++];
-    // Five bytes are 34 bits: more than any segment can hold.
-    if (byte === undefined || scale > 0x1000_0000) throw truncated(at);
-    value += (byte & 127) * scale;
-    if (byte < 128) break;
-    scale *= 128;
-  }
-  varintValue = value;
-  return position;
-}
-
-/** Position behind the string at `at`, its length prefix included. */
-function skipString(source: Uint8Array, at: number): number {
-  const first = source[at]!;
-  let end: number;
-  if (first < 128) {
-    end = at + 1 + first;
-  } else {
-    const body = readVarint(source, at);
-    end = body + varintValue;
-  }
-  // Written so that `at` behind the end (first is undefined, end NaN) fails as well.
-  if (!(end <= source.length)) throw truncated(at);
-  return end;
 }
 
 /** Numbers, dates, UUID, FixedString: the same bytes in both formats. */
 export class FixedColumn implements Column {
   readonly #width: number;
   readonly #sink: ByteSink;
+  #mark = 0;
 
   constructor(width: number, rows: number) {
     this.#width = width;
     this.#sink = new ByteSink(width * rows);
   }
 
-  appendTile(source: Uint8Array, cursors: Uint32Array, count: number): void {
+  appendTile(source: Source, cursors: Uint32Array, count: number): void {
     const width = this.#width;
-    const target = this.#sink.reserve(width * count);
-    let to = this.#sink.length;
+    this.#sink.reserve(width * count);
     for (let row = 0; row < count; row++) {
       const at = cursors[row]!;
       const end = at + width;
-      if (end > source.length) throw truncated(at);
-      for (let i = at; i < end; i++) target[to++] = source[i]!;
+      if (end > source.bytes.length) throw truncated(at);
+      this.#sink.copy(source, at, end);
       cursors[row] = end;
     }
-    this.#sink.length = to;
   }
 
-  appendRun(source: Uint8Array, at: number, n: number): number {
+  appendRun(source: Source, at: number, n: number): number {
     const end = at + n * this.#width;
-    if (end > source.length) throw truncated(at);
+    if (end > source.bytes.length) throw truncated(at);
     this.#sink.copy(source, at, end);
     return end;
+  }
+
+  mark(): void {
+    this.#mark = this.#sink.length;
+  }
+
+  repeatMarked(times: number): void {
+    this.#sink.repeat(this.#mark, times);
   }
 
   prefix(): void {}
@@ -96,12 +71,13 @@ export class FixedColumn implements Column {
 /** String: the same bytes in both formats, length prefix included. */
 export class StringColumn implements Column {
   readonly #sink: ByteSink;
+  #mark = 0;
 
   constructor(rows: number) {
     this.#sink = new ByteSink(rows * 16);
   }
 
-  appendTile(source: Uint8Array, cursors: Uint32Array, count: number): void {
+  appendTile(source: Source, cursors: Uint32Array, count: number): void {
     for (let row = 0; row < count; row++) {
       const at = cursors[row]!;
       const end = skipString(source, at);
@@ -110,11 +86,19 @@ export class StringColumn implements Column {
     }
   }
 
-  appendRun(source: Uint8Array, at: number, n: number): number {
+  appendRun(source: Source, at: number, n: number): number {
     let end = at;
     for (let i = 0; i < n; i++) end = skipString(source, end);
     this.#sink.copy(source, at, end);
     return end;
+  }
+
+  mark(): void {
+    this.#mark = this.#sink.length;
+  }
+
+  repeatMarked(times: number): void {
+    this.#sink.repeat(this.#mark, times);
   }
 
   prefix(): void {}
@@ -129,12 +113,13 @@ export class LowCardinalityColumn implements Column {
   readonly #dictionary = new Dictionary();
   #indexes: Uint32Array;
   #count = 0;
+  #mark = 0;
 
   constructor(rows: number) {
     this.#indexes = new Uint32Array(Math.max(rows, 16));
   }
 
-  appendTile(source: Uint8Array, cursors: Uint32Array, count: number): void {
+  appendTile(source: Source, cursors: Uint32Array, count: number): void {
     this.#reserve(count);
     const dictionary = this.#dictionary;
     const indexes = this.#indexes;
@@ -148,9 +133,9 @@ export class LowCardinalityColumn implements Column {
     this.#count = to;
   }
 
-  appendRun(source: Uint8Array, at: number, n: number): number {
+  appendRun(source: Source, at: number, n: number): number {
     // Every value takes a byte at least: bounds the room that a hostile count can ask for.
-    if (at + n > source.length) throw truncated(at);
+    if (at + n > source.bytes.length) throw truncated(at);
     this.#reserve(n);
     let position = at;
     for (let i = 0; i < n; i++) {
@@ -168,6 +153,20 @@ export class LowCardinalityColumn implements Column {
     this.#indexes = grown;
   }
 
+  mark(): void {
+    this.#mark = this.#count;
+  }
+
+  repeatMarked(times: number): void {
+    const from = this.#mark;
+    const run = this.#count - from;
+    this.#reserve(run * times);
+    const indexes = this.#indexes;
+    if (run === 1) indexes.fill(indexes[from]!, this.#count, this.#count + times);
+    else for (let to = this.#count; to < this.#count + run * times; to++) indexes[to] = indexes[to - run]!;
+    this.#count += run * times;
+  }
+
   prefix(parts: Uint8Array[]): void {
     parts.push(uint64(1)); // SharedDictionariesWithAdditionalKeys, the only version
   }
@@ -178,7 +177,7 @@ export class LowCardinalityColumn implements Column {
     const keys = this.#dictionary.size;
     const indexes = this.#indexes.subarray(0, this.#count);
     const width = keys <= 0x100 ? 0 : keys <= 0x1_0000 ? 1 : 2;
-    const narrow = width === 0 ? Uint8Array.from(indexes) : width === 1 ? Uint16Array.from(indexes) : indexes;
+    const narrow = width === 0 ? new Uint8Array(indexes) : width === 1 ? new Uint16Array(indexes) : indexes;
     const hasAdditionalKeys = 1 << 9;
     const needUpdateDictionary = 1 << 10;
     parts.push(uint64(width | hasAdditionalKeys | needUpdateDictionary));
@@ -194,6 +193,8 @@ export class ArrayColumn implements Column {
   #offsets: Uint32Array;
   #count = 0;
   #total = 0;
+  #mark = 0;
+  #markedTotal = 0;
 
   /** @param value the values of a map, whose keys are `inner`. */
   constructor(inner: Column, value: Column | undefined, rows: number) {
@@ -202,22 +203,22 @@ export class ArrayColumn implements Column {
     this.#offsets = new Uint32Array(Math.max(rows, 16));
   }
 
-  appendTile(source: Uint8Array, cursors: Uint32Array, count: number): void {
+  appendTile(source: Source, cursors: Uint32Array, count: number): void {
     this.#reserve(count);
     for (let row = 0; row < count; row++) cursors[row] = this.#appendOne(source, cursors[row]!);
   }
 
-  appendRun(source: Uint8Array, at: number, n: number): number {
-    if (at + n > source.length) throw truncated(at);
+  appendRun(source: Source, at: number, n: number): number {
+    if (at + n > source.bytes.length) throw truncated(at);
     this.#reserve(n);
     let position = at;
     for (let i = 0; i < n; i++) position = this.#appendOne(source, position);
     return position;
   }
 
-  #appendOne(source: Uint8Array, at: number): number {
-    let position = readVarint(source, at);
-    const n = varintValue;
+  #appendOne(source: Source, at: number): number {
+    let position = varintEnd(source, at);
+    const n = varintValue(source, at, position);
     if (n > 0) {
       const value = this.#value;
       if (value === undefined) {
@@ -238,6 +239,27 @@ export class ArrayColumn implements Column {
     const grown = new Uint32Array(Math.max(this.#count + n, this.#offsets.length * 2));
     grown.set(this.#offsets.subarray(0, this.#count));
     this.#offsets = grown;
+  }
+
+  mark(): void {
+    this.#mark = this.#count;
+    this.#markedTotal = this.#total;
+    this.#inner.mark();
+    this.#value?.mark();
+  }
+
+  repeatMarked(times: number): void {
+    const run = this.#count - this.#mark;
+    const elements = this.#total - this.#markedTotal;
+    this.#reserve(run * times);
+    for (let i = 0; i < run * times; i++) {
+      this.#offsets[this.#count] = this.#offsets[this.#count - run]! + elements;
+      this.#count++;
+    }
+    this.#total += elements * times;
+    if (elements === 0) return;
+    this.#inner.repeatMarked(times);
+    this.#value?.repeatMarked(times);
   }
 
   prefix(parts: Uint8Array[]): void {

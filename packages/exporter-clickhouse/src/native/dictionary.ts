@@ -1,4 +1,5 @@
 import { ByteSink } from "./byte-sink.ts";
+import { type Source, areEqual } from "./source.ts";
 
 const INITIAL_SLOTS = 64;
 
@@ -31,7 +32,7 @@ export class Dictionary {
   }
 
   /** Number of the string in `source[start, end)`, length prefix included. */
-  index(source: Uint8Array, start: number, end: number): number {
+  index(source: Source, start: number, end: number): number {
     const guess = this.#successors[this.#previous]!;
     let index = guess;
     if (guess >= this.#size || !this.#equals(guess, source, start, end)) {
@@ -42,7 +43,7 @@ export class Dictionary {
     return index;
   }
 
-  #lookUp(source: Uint8Array, start: number, end: number): number {
+  #lookUp(source: Source, start: number, end: number): number {
     const hash = hashBytes(source, start, end);
     const mask = this.#slots.length - 1;
     let slot = hash & mask;
@@ -55,7 +56,7 @@ export class Dictionary {
     return this.#add(slot, hash, source, start, end);
   }
 
-  #add(slot: number, hash: number, source: Uint8Array, start: number, end: number): number {
+  #add(slot: number, hash: number, source: Source, start: number, end: number): number {
     const index = this.#size++;
     this.#sink.copy(source, start, end);
     this.#starts[index + 1] = this.#sink.length;
@@ -65,12 +66,11 @@ export class Dictionary {
     return index;
   }
 
-  #equals(index: number, source: Uint8Array, start: number, end: number): boolean {
-    let at = this.#starts[index]!;
-    if (this.#starts[index + 1]! - at !== end - start) return false;
-    const keys = this.#sink.bytes;
-    for (let i = start; i < end; i++) if (keys[at++] !== source[i]) return false;
-    return true;
+  #equals(index: number, source: Source, start: number, end: number): boolean {
+    const at = this.#starts[index]!;
+    const length = end - start;
+    if (this.#starts[index + 1]! - at !== length) return false;
+    return areEqual(this.#sink.view, at, source.view, start, length);
   }
 
   #grow(): void {
@@ -96,15 +96,14 @@ export class Dictionary {
 }
 
 /** Four bytes a step; the final mix spreads high bits into the low ones that pick the slot. */
-function hashBytes(source: Uint8Array, start: number, end: number): number {
+function hashBytes({ view }: Source, start: number, end: number): number {
   let hash = end - start;
   let i = start;
   for (; i + 4 <= end; i += 4) {
-    const word = source[i]! | (source[i + 1]! << 8) | (source[i + 2]! << 16) | (source[i + 3]! << 24);
-    hash = Math.imul(hash ^ word, 0x9e37_79b1);
+    hash = Math.imul(hash ^ view.getInt32(i), 0x9e37_79b1);
     hash ^= hash >>> 15;
   }
-  for (; i < end; i++) hash = Math.imul(hash ^ source[i]!, 0x85eb_ca6b);
+  for (; i < end; i++) hash = Math.imul(hash ^ view.getUint8(i), 0x85eb_ca6b);
   hash = Math.imul(hash ^ (hash >>> 16), 0x7feb_352d);
   return hash ^ (hash >>> 15);
 }

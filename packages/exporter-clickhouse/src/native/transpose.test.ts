@@ -96,6 +96,25 @@ test("the engine reads random rows back as the same bytes", async () => {
   );
 });
 
+test("the engine reads runs of equal and almost equal rows back as the same bytes", async () => {
+  // A first tile of equal rows makes the columns steady ones; whichever part differs afterwards breaks some of them.
+  const runs = fc.array(fc.tuple(fc.nat(11), fc.integer({ min: 1, max: 40 })), { minLength: 1, maxLength: 12 });
+  await fc.assert(
+    fc.asyncProperty(row, fc.array(row, { minLength: 12, maxLength: 12 }), runs, async (first, others, list) => {
+      const rows = [...repeated(first, 70), ...list.flatMap(([which, times]) => repeated(others[which]!, times))];
+      const packed = pack([...rows, ...repeated(first, 3)]);
+      const native = transposeToNative(packed.bytes, packed.offsets, COLUMNS);
+      const back = await readBack(native, COLUMNS);
+      expect(Buffer.compare(back, packed.bytes)).toBe(0);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+function repeated(one: Uint8Array, times: number): Uint8Array[] {
+  return Array.from({ length: times }, () => one);
+}
+
 test("no rows make an empty block", async () => {
   const native = transposeToNative(new Uint8Array(0), new Uint32Array(1), COLUMNS);
   expect(await readBack(native, COLUMNS)).toHaveLength(0);
@@ -125,6 +144,8 @@ test("rows of another shape are refused, not written", () => {
     fc.property(fc.uint8Array({ maxLength: 400 }), fc.nat(400), (junk, cut) => {
       const offsets = Uint32Array.of(0, Math.min(cut, junk.length), junk.length);
       expect(codeOf(() => transposeToNative(junk, offsets, COLUMNS))).toMatch(/^(BAD_ROWS|none)$/);
+      const steady = pack([...repeated(Buffer.alloc(51), 70), junk]);
+      expect(codeOf(() => transposeToNative(steady.bytes, steady.offsets, COLUMNS))).toMatch(/^(BAD_ROWS|none)$/);
     }),
     { numRuns: 500 },
   );

@@ -2,12 +2,17 @@ import { ClickHouseError } from "../errors.ts";
 import { text, varint } from "./byte-sink.ts";
 import { ArrayColumn, FixedColumn, LowCardinalityColumn, StringColumn } from "./columns.ts";
 import type { Column } from "./columns.ts";
+import { type Source, sourceOf } from "./source.ts";
+import { SteadyColumns, isSteady } from "./steady-columns.ts";
 
 /** A column by its name and ClickHouse type, as in the ledger's `COLUMNS`. */
 export interface ColumnType {
   readonly name: string;
   readonly type: string;
 }
+
+/** What takes the values of a tile: a column, or several at once. */
+type Unit = Pick<Column, "appendTile">;
 
 /** Rows of a tile: about 40 KB of audit rows, which stay in the second-level cache while all columns pass over them. */
 const TILE = 64;
@@ -52,14 +57,18 @@ export function transposeToNative(
   columns: readonly ColumnType[],
 ): Uint8Array<ArrayBuffer> {
   const count = Math.max(offsets.length - 1, 0);
+  const source = sourceOf(rows);
   const builders = columns.map(({ name, type }) => createColumn(type, count, name));
   const cursors = new Uint32Array(TILE);
+  let units: readonly Unit[] = builders;
   for (let first = 0; first < count; first += TILE) {
     const size = Math.min(TILE, count - first);
     cursors.set(offsets.subarray(first, first + size));
-    for (const builder of builders) builder.appendTile(rows, cursors, size);
+    if (first === 0 && count > TILE) units = appendFirstTile(source, cursors, builders);
+    else for (const unit of units) unit.appendTile(source, cursors, size);
     checkEnds(cursors, offsets, first, size);
   }
+  for (const unit of units) if (unit instanceof SteadyColumns) unit.flush();
   const parts: Uint8Array[] = [varint(columns.length), varint(count)];
   for (const [i, builder] of builders.entries()) {
     const { name, type } = columns[i]!;
@@ -69,6 +78,29 @@ export function transposeToNative(
     builder.data(parts);
   }
   return join(parts);
+}
+
+/** Takes the first tile, and tells how to take the others: columns that did not change in it together with their neighbours. */
+function appendFirstTile(source: Source, cursors: Uint32Array, builders: readonly Column[]): Unit[] {
+  const units: Unit[] = [];
+  let steady: Column[] = [];
+  const close = (): void => {
+    if (steady.length === 1) units.push(steady[0]!);
+    else if (steady.length > 1) units.push(new SteadyColumns(steady));
+    steady = [];
+  };
+  for (const builder of builders) {
+    const starts = cursors.slice();
+    builder.appendTile(source, cursors, TILE);
+    if (isSteady(source, starts, cursors, TILE)) {
+      steady.push(builder);
+    } else {
+      close();
+      units.push(builder);
+    }
+  }
+  close();
+  return units;
 }
 
 function checkEnds(cursors: Uint32Array, offsets: Uint32Array, first: number, size: number): void {

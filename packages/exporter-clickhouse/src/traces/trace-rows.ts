@@ -17,6 +17,7 @@ import {
 } from "@otel-audit/otlp";
 import { ATTR_SERVICE_NAME } from "@otel-audit/semantic-conventions";
 import { ByteSink, text } from "../native/byte-sink.ts";
+import { sourceOf } from "../native/source.ts";
 import { valueText } from "./value-text.ts";
 
 const KINDS = ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"].map(text);
@@ -30,6 +31,7 @@ const HEX = Buffer.from("0123456789abcdef");
 export class TraceRows {
   #sink = new ByteSink(0);
   #bytes: Uint8Array = new Uint8Array(0);
+  #source = sourceOf(this.#bytes);
   readonly #index = new SpanIndex();
   readonly #span = new SpanFields();
   readonly #scope = new ScopeFields();
@@ -46,6 +48,7 @@ export class TraceRows {
     const index = scanTraces(request, this.#index);
     const sink = (this.#sink = new ByteSink(request.length * 2));
     this.#bytes = request;
+    this.#source = sourceOf(request);
     const offsets = new Uint32Array(index.count + 1);
     let count = 0;
     for (let i = 0; i < index.count; i++) {
@@ -154,12 +157,12 @@ export class TraceRows {
   /** A string that is in the request. */
   #slice(start: number, end: number): void {
     this.#varint(end - start);
-    this.#sink.copy(this.#bytes, start, end);
+    this.#sink.copy(this.#source, start, end);
   }
 
   /** A string with its length already before it. */
   #encoded(value: Uint8Array): void {
-    this.#sink.copy(value, 0, value.length);
+    this.#sink.append(value);
   }
 
   /** An id as hexadecimal text; empty when it is absent or all zero. */
@@ -171,7 +174,8 @@ export class TraceRows {
       return;
     }
     this.#varint((end - start) * 2);
-    const target = this.#sink.reserve((end - start) * 2);
+    this.#sink.reserve((end - start) * 2);
+    const target = this.#sink.bytes;
     let at = this.#sink.length;
     for (let i = start; i < end; i++) {
       const byte = this.#bytes[i]!;
@@ -182,7 +186,8 @@ export class TraceRows {
   }
 
   #varint(value: number): void {
-    const target = this.#sink.reserve(5);
+    this.#sink.reserve(5);
+    const target = this.#sink.bytes;
     let rest = value;
     while (rest > 127) {
       target[this.#sink.length++] = (rest & 127) | 128;
@@ -193,7 +198,7 @@ export class TraceRows {
 
   /** As upstream: a time above the range of Int64 becomes one before 1970. */
   #uint64(value: bigint): void {
-    this.#sink.reserve(8).writeBigUInt64LE(value, this.#sink.length);
-    this.#sink.length += 8;
+    this.#sink.reserve(8);
+    this.#sink.length = this.#sink.bytes.writeBigUInt64LE(value, this.#sink.length);
   }
 }
