@@ -60,7 +60,7 @@ async function startOfficial(command: string, env: Environment): Promise<Subject
   const ports = { http: await freePort(), grpc: await freePort() };
   const server = await startOtelcol({
     command,
-    config: file("otelcol.yaml"),
+    configs: [file("otelcol.yaml")],
     env: {
       ...env,
       DATA: tempDir("bench-otelcol"),

@@ -7,16 +7,21 @@ import { startProcess, type RunningProcess } from "./process.ts";
  * the configuration has to take the port from the environment.
  *
  * @param options.command from `scripts/otelcol.ts`
- * @param options.port where its configuration has a receiver listen, on 127.0.0.1
+ * @param options.configs files, merged; the later one wins
+ * @param options.port where a receiver of it listens, on 127.0.0.1
  */
 export async function startOtelcol(options: {
   readonly command: string;
-  readonly config: string;
+  readonly configs: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly port: number;
 }): Promise<RunningProcess> {
-  const { command, config, env, port } = options;
-  const otelcol = await startProcess(command, ["--config", config], { env });
+  const { command, configs, env, port } = options;
+  const otelcol = await startProcess(
+    command,
+    configs.map((file) => `--config=${file}`),
+    { env },
+  );
   for (let tries = 0; tries < 100; tries++) {
     if (await answers(port)) return otelcol;
     if (await Promise.race([otelcol.exited, sleep(100)])) break;
