@@ -12,22 +12,31 @@ const COMMON_NAME = [0x55, 0x04, 0x03];
 const BASIC_CONSTRAINTS = [0x55, 0x1d, 0x13];
 const SUBJECT_ALT_NAME = [0x55, 0x1d, 0x11];
 
+/** One name of a certificate by its tag (RFC 5280, GeneralName): 0x82 DNS, 0x86 URI, 0x87 address. */
+export type AlternativeName = readonly [tag: number, value: string | readonly number[]];
+
+const LOCALHOST: readonly AlternativeName[] = [
+  [0x82, "localhost"],
+  [0x87, [127, 0, 0, 1]],
+];
+
 /**
  * Makes a self-signed X.509 certificate (RFC 5280) for localhost and 127.0.0.1, valid from yesterday for a week. Made
  * anew each time, so that no key lies in the repository.
+ *
+ * @param names other names than localhost; each list is a subjectAltName extension of its own
  */
-export function makeCertificate(): Certificate {
+export function makeCertificate(...names: readonly (readonly AlternativeName[])[]): Certificate {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const algorithm = der(0x30, der(0x06, ECDSA_WITH_SHA256));
   const name = der(0x30, der(0x31, der(0x30, der(0x06, COMMON_NAME), der(0x0c, Buffer.from("localhost")))));
   const day = 86_400_000;
   const validity = der(0x30, utcTime(Date.now() - day), utcTime(Date.now() + 6 * day));
-  const alternatives = der(0x30, der(0x82, Buffer.from("localhost")), der(0x87, [127, 0, 0, 1]));
   const isAuthority = der(0x30, der(0x01, [0xff]));
   const extensions = der(
     0x30,
     der(0x30, der(0x06, BASIC_CONSTRAINTS), der(0x01, [0xff]), der(0x04, isAuthority)),
-    der(0x30, der(0x06, SUBJECT_ALT_NAME), der(0x04, alternatives)),
+    ...(names.length === 0 ? [LOCALHOST] : names).map(alternatives),
   );
   const toBeSigned = der(
     0x30,
@@ -46,6 +55,11 @@ export function makeCertificate(): Certificate {
     key: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
     cert: `-----BEGIN CERTIFICATE-----\n${base64.match(/.{1,64}/g)?.join("\n") ?? ""}\n-----END CERTIFICATE-----\n`,
   };
+}
+
+function alternatives(names: readonly AlternativeName[]): Buffer {
+  const list = names.map(([tag, value]) => der(tag, typeof value === "string" ? Buffer.from(value, "latin1") : value));
+  return der(0x30, der(0x06, SUBJECT_ALT_NAME), der(0x04, der(0x30, ...list)));
 }
 
 /** One DER value: tag, length, contents. */

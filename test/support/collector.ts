@@ -11,6 +11,7 @@ export const otelAudit: string = fileURLToPath(new URL("../../packages/cli/bin/o
 /** Base URLs of a running collector. */
 export interface CollectorEndpoints {
   readonly otlpHttp: string;
+  readonly otlpGrpc?: string;
   readonly sql: string;
   readonly metrics?: string;
   readonly health?: string;

@@ -28,5 +28,5 @@ it.each([
 it("what needs no file of the audit works", async () => {
   const dir = tempDir("audited");
   const env = { NODE_OPTIONS, OTEL_AUDIT_SPOOL_DIR: join(dir, "spool") };
-  expect(await otelAudit.with({ cwd: dir, env }, "collector", "--print-config")).toMatchObject({ code: 0 });
+  expect(await otelAudit.with({ cwd: dir, env }, "collector", "print-config")).toMatchObject({ code: 0 });
 });

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, openSync, closeSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, openSync, closeSync, readFileSync, writeFileSync } from "node:fs";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -140,22 +140,5 @@ describe("query --format sql", () => {
     );
     expect(code).toBe(0);
     expect(stdout).toMatch(/^SELECT\n[^;]*FROM audit2\.audit_events\n[^;]*ActorId = 'o\\'neil'[^;]*;\n$/);
-  });
-});
-
-describe("collector --print-config", () => {
-  it("prints what collector --config takes", async () => {
-    const { code, stdout } = await otelAudit("collector", "--print-config");
-    expect(code).toBe(0);
-    expect(stdout).toContain("receivers:");
-  });
-
-  it("refuses a wrong configuration with its path", async () => {
-    const dir = tempDir("config");
-    mkdirSync(dir, { recursive: true });
-    writeFileSync(join(dir, "c.yaml"), "receivers: { nosuch: }\nservice: { pipelines: {} }\n");
-    const { code, stderr } = await otelAudit("collector", "--config", join(dir, "c.yaml"), "--data", dir);
-    expect(stderr).toMatch(/receivers.*nosuch/);
-    expect(code).toBe(2);
   });
 });

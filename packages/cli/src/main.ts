@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { collectorCommand } from "./commands/collector.ts";
+import { printConfigCommand } from "./commands/collector-config.ts";
 import { policyCommand } from "./commands/policy.ts";
 import { queryCommand } from "./commands/query.ts";
 import { runCommand } from "./commands/run.ts";
@@ -28,6 +29,7 @@ const program = new Command("otel-audit")
   .exitOverride()
   .addCommand(runCommand())
   .addCommand(collectorCommand())
+  .addCommand(printConfigCommand())
   .addCommand(queryCommand())
   .addCommand(policyCommand())
   .addCommand(shipCommand())

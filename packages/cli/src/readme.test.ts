@@ -17,7 +17,8 @@ const BLOCKS = [...README.matchAll(/^```(?<language>\w+) ?(?<name>\S*)\n(?<text>
 const LINES = BLOCKS.filter(({ language }) => language === "sh").flatMap(({ text }) => text.trim().split("\n"));
 
 /** Examples that need nothing but the files of the README. */
-const SELF_CONTAINED = /^otel-audit (policy (check|test [^-])|schema|collector --print-config)|--format sql$/;
+const SELF_CONTAINED =
+  /^otel-audit (policy (check|test [^-])|schema|(collector )?(print-config|validate)\b)|--format sql$/;
 
 /** Words of a line as a shell splits them; quotes hold no quotes here. */
 function words(line: string): string[] {
@@ -26,7 +27,7 @@ function words(line: string): string[] {
 
 function commandOf(line: string): string[] {
   const [, first = "", second = ""] = words(line);
-  return ["policy", "schema"].includes(first) ? [first, second] : [first];
+  return ["policy", "schema", "collector"].includes(first) && /^[a-z]/.test(second) ? [first, second] : [first];
 }
 
 /** A READ on behalf of somebody. */
@@ -37,7 +38,7 @@ function act(actorId: string, event: string, type: AuditTargetType, id: string):
 describe("README", () => {
   it("shows every command", async () => {
     const { stdout } = await otelAudit("--help");
-    const commands = [...stdout.matchAll(/^ {2}(?<name>[a-z]+)(?: \[| {3,})/gm)]
+    const commands = [...stdout.matchAll(/^ {2}(?<name>[a-z-]+)(?: \[| {3,})/gm)]
       .map(({ groups }) => groups?.name)
       .filter((name) => name !== "help");
     expect(new Set(commands)).toEqual(new Set(LINES.map((line) => words(line)[1])));
@@ -55,7 +56,7 @@ describe("README", () => {
     const dir = tempDir("readme");
     for (const { name, text } of BLOCKS) if (name !== "") writeFileSync(join(dir, name), text);
     const runnable = LINES.filter((line) => SELF_CONTAINED.test(line));
-    expect(runnable).toHaveLength(8);
+    expect(runnable).toHaveLength(12);
     for (const line of runnable) {
       expect({ line, ...(await otelAudit.with({ cwd: dir }, ...words(line).slice(1))) }).toMatchObject({
         code: 0,

@@ -26,6 +26,7 @@ afterAll(async () => {
 /** A configuration with which each component runs here, by type. */
 const CONFIGS: Readonly<Record<string, () => unknown>> = {
   otlp: () => ({ protocols: { http: { endpoint: "127.0.0.1:0" } } }),
+  audit_credentials: () => ({ credentials: [{ id: "a", token_sha256: "ab".repeat(32), agents: ["a"] }] }),
   audit: () => ({ classify: { services: ["*"] } }),
   audit_router: () => ({ audit: ["traces/next"] }),
   clickhouse_audit: () => destination(),

@@ -1,7 +1,12 @@
 export { Collector } from "./service/collector.ts";
 export type { CollectorOptions, Endpoints } from "./service/collector.ts";
+export { loadConfig } from "./config/load.ts";
+export type { LoadedConfig } from "./config/load.ts";
+export { effectiveConfig } from "./config/effective.ts";
+export { otelcolSnippet } from "./config/otelcol-snippet.ts";
+export type { OtelcolSnippetOptions } from "./config/otelcol-snippet.ts";
 export { parseConfig } from "./config/config.ts";
-export type { CollectorConfig } from "./config/config.ts";
+export type { CollectorConfig } from "./config/schema.ts";
 export { DEFAULT_CONFIG } from "./config/default-config.ts";
 export { CollectorError } from "./errors.ts";
 export type { CollectorErrorCode } from "./errors.ts";

@@ -10,7 +10,7 @@ describe("collector and query", () => {
   it("answers while the collector runs, and after it was stopped, the same", async () => {
     const dir = tempDir("collector");
     const config = join(dir, "c.yaml");
-    const { stdout } = await otelAudit("collector", "--print-config");
+    const { stdout } = await otelAudit("collector", "print-config");
     // Free ports instead of the usual ones.
     writeFileSync(config, stdout.replaceAll(/127\.0\.0\.1:\d+/g, "127.0.0.1:0"));
     const data = join(dir, "data");

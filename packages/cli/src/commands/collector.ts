@@ -1,17 +1,14 @@
 import type { Endpoints } from "@otel-audit/collector";
 import { Command } from "commander";
-import { readFile } from "node:fs/promises";
 import { refuseUnderAudit } from "../audited.ts";
-import { CliError, describeSystemError } from "../errors.ts";
-import { print, tell } from "../output/stdout.ts";
+import { tell } from "../output/stdout.ts";
 import { VERSION } from "../version.ts";
+import { configOptions, load, printConfigCommand, validateCommand, type ConfigOptions } from "./collector-config.ts";
 import { integer } from "./options.ts";
 
-interface CollectorCommandOptions {
-  readonly config?: string;
+interface CollectorCommandOptions extends ConfigOptions {
   readonly data: string;
   readonly portOffset: number;
-  readonly printConfig?: true;
 }
 
 /** The highest port of the built-in configuration, 13133, stays below 65536. */
@@ -25,29 +22,26 @@ the next start goes on.
 Examples:
   otel-audit collector
   otel-audit collector --data /var/lib/otel-audit --port-offset 1000
-  otel-audit collector --print-config > collector.yaml
-  otel-audit collector --config collector.yaml`;
+  otel-audit collector print-config > collector.yaml
+  otel-audit collector validate --config collector.yaml
+  otel-audit collector --config collector.yaml --config production.yaml --set exporters.otlphttp.timeout=5s`;
 
 export function collectorCommand(): Command {
-  return new Command("collector")
+  return configOptions(new Command("collector"))
     .description("Receive OTLP, keep audit spans in a ledger and in ClickHouse, pass debug spans on")
-    .option("--config <file>", "configuration in otelcol's YAML; default: built in, see --print-config")
+    .enablePositionalOptions()
     .option("--data <dir>", "log, embedded database, keys", "otel-audit-data")
     .option("--port-offset <n>", "added to every port", integer(0, MAX_PORT_OFFSET), 0)
-    .option("--print-config", "print the built-in configuration and exit")
     .addHelpText("after", HELP)
-    .action((options: CollectorCommandOptions) => collector(options));
+    .action((options: CollectorCommandOptions) => collector(options))
+    .addCommand(validateCommand())
+    .addCommand(printConfigCommand());
 }
 
 async function collector(options: CollectorCommandOptions): Promise<void> {
-  const { Collector, DEFAULT_CONFIG, parseConfig } = await import("@otel-audit/collector");
-  if (options.printConfig) {
-    await print(DEFAULT_CONFIG);
-    return;
-  }
   refuseUnderAudit("collector");
-  const text = options.config === undefined ? DEFAULT_CONFIG : await readConfig(options.config);
-  const config = parseConfig(text, { file: options.config ?? "built-in configuration" });
+  const { Collector } = await import("@otel-audit/collector");
+  const { config } = await load(options);
   const stopped = signalled();
   const running = await Collector.start(config, { dataDir: options.data, portOffset: options.portOffset });
   // Logs are JSON for machines; a person gets the same in plain words.
@@ -55,14 +49,6 @@ async function collector(options: CollectorCommandOptions): Promise<void> {
   const failure = await Promise.race([stopped, running.failed]);
   await running.shutdown();
   if (failure) throw failure;
-}
-
-async function readConfig(file: string): Promise<string> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (cause) {
-    throw new CliError("USAGE", `--config: cannot read "${file}": ${describeSystemError(cause)}`, { cause });
-  }
 }
 
 function welcome({ otlpGrpc, otlpHttp, sql, metrics, health }: Endpoints, dataDir: string): string {

@@ -146,8 +146,8 @@ describe("parseConfig", () => {
     ],
     [
       "a broken reference",
-      MINIMAL.replace("4319", "${PORT}"),
-      /^exporters::otlphttp::endpoint: "\$\{PORT\}" is not a reference/,
+      MINIMAL.replace("4319", "${PORT!}"),
+      /^exporters::otlphttp::endpoint: "\$\{PORT!\}" is not a reference/,
     ],
     [
       "a connector into nothing",

@@ -9,7 +9,7 @@ import type {
   Topic,
 } from "../component.ts";
 import { factories } from "../components.ts";
-import { componentType, signalOf, type CollectorConfig } from "../config/config.ts";
+import { componentType, signalOf, type CollectorConfig } from "../config/schema.ts";
 import { consumeAll } from "../consume-all.ts";
 import { configError } from "../errors.ts";
 import { toldKey } from "./messages.ts";

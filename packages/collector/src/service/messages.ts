@@ -1,6 +1,6 @@
 import type { ReceiverEndpoints } from "../component.ts";
 import type { CollectorErrorCode } from "../errors.ts";
-import type { CollectorConfig } from "../config/config.ts";
+import type { CollectorConfig } from "../config/schema.ts";
 import type { MetricsSnapshot } from "./telemetry.ts";
 
 /** What a worker is started with. */

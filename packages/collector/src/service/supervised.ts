@@ -1,6 +1,6 @@
 import type { Component, SupervisorContext } from "../component.ts";
 import { factories, type ComponentKind } from "../components.ts";
-import { componentType, type CollectorConfig } from "../config/config.ts";
+import { componentType, type CollectorConfig } from "../config/schema.ts";
 import { shutdownAll } from "./graph.ts";
 import { toldKey } from "./messages.ts";
 

@@ -17,7 +17,7 @@ export const otlphttpConfig = z.strictObject({
   /** Costs more CPU than all the rest of the collector; worth it only where the network is the limit. */
   compression: z.enum(["none", "gzip"]).default("none"),
   /** For one request. */
-  timeout: duration({ min: 1, max: 600_000 }).default(30_000),
+  timeout: duration({ min: 1, max: 600_000 }).prefault("30s"),
   /** One for each signal. */
   sending_queue: z
     .strictObject({
@@ -42,10 +42,10 @@ export const otlphttpConfig = z.strictObject({
       /** False: a request that fails is given up at once. */
       enabled: z.boolean().default(true),
       /** Before the first retry; doubled each time. */
-      initial_interval: duration({ min: 1, max: HOUR_MS }).default(500),
-      max_interval: duration({ min: 1, max: HOUR_MS }).default(30_000),
+      initial_interval: duration({ min: 1, max: HOUR_MS }).prefault("500ms"),
+      max_interval: duration({ min: 1, max: HOUR_MS }).prefault("30s"),
       /** After it a request is given up; 0: never, the queue then drops its oldest. */
-      max_elapsed_time: duration({ min: 0, max: 24 * HOUR_MS }).default(300_000),
+      max_elapsed_time: duration({ min: 0, max: 24 * HOUR_MS }).prefault("5m"),
     })
     .prefault({}),
 });

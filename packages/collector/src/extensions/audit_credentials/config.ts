@@ -87,9 +87,7 @@ const credential = z
       .optional(),
     /** Lower hex; several while a token is replaced by another. */
     token_sha256: z
-      .union([tokenHash.transform((hash) => [hash]), z.array(tokenHash).min(1)], {
-        error: `is not a SHA-256 or a list of them; ${HOW_TO_HASH}`,
-      })
+      .preprocess((value) => (Array.isArray(value) ? value : [value]), z.array(tokenHash).min(1))
       .optional(),
     certificate: certificate.optional(),
     agents: z

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { AuthError, type Authenticator, type Peer, type Principal } from "../../auth.ts";
 import type { Component, CreateContext } from "../../component.ts";
-import { expandEnv } from "../../config/env.ts";
+import { expand } from "../../config/expand.ts";
 import { parseYaml } from "../../config/yaml.ts";
 import { CollectorError, configError, errorMessage } from "../../errors.ts";
 import {
@@ -118,7 +118,7 @@ export class AuditCredentials implements Component, Authenticator {
 
 /** Its errors name places and never values: what stands in the wrong place may be a token. */
 function parseFile(text: string, file: string): readonly CredentialConfig[] {
-  const document = expandEnv(parseYaml(text, file), process.env);
+  const document = expand(parseYaml(text, file), { env: process.env });
   const parsed = credentialsFile.safeParse(document ?? {});
   if (parsed.success) return parsed.data.credentials;
   const issue = parsed.error.issues[0]!;

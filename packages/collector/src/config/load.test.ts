@@ -1,0 +1,130 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { tempDir } from "../../../../test/support/index.ts";
+import { CollectorError } from "../errors.ts";
+import { DEFAULT_CONFIG } from "./default-config.ts";
+import { effectiveConfig } from "./effective.ts";
+import { loadConfig } from "./load.ts";
+import { merge } from "./sources.ts";
+
+const dir = tempDir("load");
+const file = (name: string, text: string): string => {
+  writeFileSync(join(dir, name), text);
+  return join(dir, name);
+};
+
+const BASE = file(
+  "base.yaml",
+  `receivers: { otlp: { protocols: { http: {} } } }
+exporters:
+  otlphttp: { endpoint: "http://127.0.0.1:4319", headers: { a: "1" }, timeout: 10s }
+  otlphttp/b: { endpoint: "http://127.0.0.1:4320" }
+service:
+  pipelines:
+    traces: { receivers: [otlp], exporters: [otlphttp, otlphttp/b] }
+`,
+);
+
+async function messageOf(uris: string[], options: Parameters<typeof loadConfig>[1] = {}): Promise<string> {
+  const error: unknown = await loadConfig(uris, { env: {}, ...options }).catch((cause: unknown) => cause);
+  if (error instanceof CollectorError && error.code === "INVALID_CONFIG") return error.message;
+  throw new Error(`not refused: ${JSON.stringify(error)}`);
+}
+
+describe("loadConfig", () => {
+  it("merges maps, replaces lists and values, and takes settings last", async () => {
+    const over = file(
+      "over.yaml",
+      `exporters: { otlphttp: { headers: { b: "2" }, timeout: 20s } }
+service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
+    );
+    const { document } = await loadConfig(
+      [BASE, `file:${over}`, "env:MORE", "yaml:service::telemetry::logs::level: warn"],
+      {
+        env: { MORE: "exporters: { otlphttp: { compression: gzip } }" },
+        set: ["exporters.otlphttp.timeout=30s", "service.telemetry.logs.encoding=console"],
+      },
+    );
+    expect(document).toMatchObject({
+      exporters: {
+        otlphttp: {
+          endpoint: "http://127.0.0.1:4319",
+          headers: { a: "1", b: "2" },
+          timeout: "30s",
+          compression: "gzip",
+        },
+      },
+      service: {
+        pipelines: { traces: { receivers: ["otlp"], exporters: ["otlphttp"] } },
+        telemetry: { logs: { level: "warn", encoding: "console" } },
+      },
+    });
+  });
+
+  it("is the configuration that is built in without any", async () => {
+    const { config } = await loadConfig([], { set: ["exporters.clickhouse_audit.segment.max_age=5000"] });
+    expect(config.exporters.get("clickhouse_audit")).toMatchObject({ segment: { max_age: 5000 } });
+  });
+
+  it("expands variables and files, and tells what is not set", async () => {
+    const secret = file("token", "very-secret\n");
+    const { document, warnings } = await loadConfig([BASE], {
+      env: { HOST: "h", PORT: "5000" },
+      set: [
+        `exporters.otlphttp.headers.authorization=Bearer \${file:${secret}}`,
+        "exporters.otlphttp.endpoint=http://${HOST}:${env:PORT}/${env:NOWHERE}$$",
+      ],
+    });
+    expect(document).toMatchObject({
+      exporters: { otlphttp: { endpoint: "http://h:5000/$", headers: { authorization: "Bearer very-secret" } } },
+    });
+    expect(warnings).toEqual(["exporters::otlphttp::endpoint: the variable NOWHERE is not set and stands for nothing"]);
+    expect(effectiveConfig(document)).not.toContain("very-secret");
+  });
+
+  it.each<[string, string[], Parameters<typeof loadConfig>[1], RegExp]>([
+    ["a file that is not there", ["/nonexistent.yaml"], {}, /^--config: cannot read "\/nonexistent\.yaml": ENOENT/],
+    ["a variable that is not set", ["env:NOSUCH"], {}, /^--config env:NOSUCH: the variable NOSUCH is not set/],
+    ["the network", ["https://example.com/c.yaml"], {}, /is not fetched over the network/],
+    ["another scheme", ["ftp:x"], {}, /the scheme "ftp" is not known/],
+    ["a setting without a value", [BASE], { set: ["a"] }, /^--set a: write key=value/],
+    ["a setting without a name", [BASE], { set: ["a..b=1"] }, /"a\.\.b" does not name a setting/],
+    ["broken YAML in a setting", [BASE], { set: ["a=[1"] }, /^--set a=\[1:1:\d+: /],
+    ["a map that is replaced by a value", [BASE], { set: ["service.pipelines=1"] }, /^service::pipelines: /],
+    [
+      "a file that cannot be read as a secret",
+      [BASE],
+      { set: ["exporters.otlphttp.headers.x=${file:/nonexistent}"] },
+      /^exporters::otlphttp::headers::x: "\$\{file:\/nonexistent\}" cannot be read: ENOENT/,
+    ],
+  ])("refuses %s", async (_name, uris, options, message) => {
+    expect(await messageOf(uris, options)).toMatch(message);
+  });
+
+  it("does not reach into JavaScript's own objects", async () => {
+    expect(await messageOf([BASE], { set: ["__proto__.polluted=1"] })).toContain('"__proto__" is not a setting');
+    expect(() => merge({ a: {} }, JSON.parse('{"a":{"__proto__":{"polluted":1}}}'))).toThrow(CollectorError);
+    expect(Object.hasOwn(Object.prototype, "polluted")).toBe(false);
+  });
+});
+
+describe("effectiveConfig", () => {
+  it("means the same as what it was made from", async () => {
+    const { document, config } = await loadConfig([file("default.yaml", DEFAULT_CONFIG)]);
+    const again = await loadConfig([`yaml:${effectiveConfig(document)}`]);
+    expect(again.config).toEqual(config);
+  });
+
+  it("hides secrets wherever they stand, and only them", () => {
+    const text = effectiveConfig({
+      exporters: {
+        "otlphttp/token": { endpoint: "https://user:pass@host/x", headers: { x: "s1" } },
+        clickhouse_audit: { endpoint: "http://h", password: "s2", token_file: "/run/secrets/t" },
+      },
+    });
+    expect(text).not.toMatch(/pass@|s1|s2/);
+    expect(text).toContain("https://user:[REDACTED]@host/x");
+    expect(text).toContain("/run/secrets/t");
+  });
+});

@@ -1,0 +1,33 @@
+import { parseDocument } from "./config.ts";
+import { type CollectorConfig } from "./schema.ts";
+import { expand } from "./expand.ts";
+import { readSources } from "./sources.ts";
+
+export interface LoadedConfig {
+  readonly config: CollectorConfig;
+  /** What was read, merged and expanded, before defaults. */
+  readonly document: unknown;
+  /** What is probably not meant; the collector starts all the same. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads, merges, expands and validates a configuration.
+ *
+ * @param uris what `--config` takes: `config.yaml`, `file:…`, `env:NAME`, `yaml:a::b: value`; the later wins
+ * @param options.set what `--set` takes: `exporters.otlphttp.timeout=5s`
+ * @throws CollectorError `INVALID_CONFIG` with the YAML path (or file, line and column) and the offending value
+ */
+export async function loadConfig(
+  uris: readonly string[],
+  options: { set?: readonly string[]; env?: Readonly<Record<string, string | undefined>> } = {},
+): Promise<LoadedConfig> {
+  const env = options.env ?? process.env;
+  const warnings: string[] = [];
+  const document = expand(await readSources(uris, options.set ?? [], env), {
+    env,
+    onUnset: (name, path) =>
+      warnings.push(`${path.map(String).join("::")}: the variable ${name} is not set and stands for nothing`),
+  });
+  return { config: parseDocument(document), document, warnings };
+}

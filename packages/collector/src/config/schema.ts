@@ -1,0 +1,69 @@
+import { z } from "zod";
+import type { Signal } from "../component.ts";
+import { listenAddress } from "./address.ts";
+
+/** The sections of a configuration and what is in them. */
+export const SECTIONS = {
+  receivers: "receiver",
+  processors: "processor",
+  exporters: "exporter",
+  connectors: "connector",
+  extensions: "extension",
+} as const;
+export type Section = keyof typeof SECTIONS;
+
+/** As many as the ledger has room for in its window. */
+const MAX_WORKERS = 64;
+const SIGNALS: readonly Signal[] = ["traces", "logs", "metrics"];
+
+const componentIds = z.array(z.string()).default([]);
+const componentMap = z
+  .record(z.string(), z.unknown())
+  .nullish()
+  .transform((map) => map ?? {});
+
+export const documentSchema = z.strictObject({
+  receivers: componentMap,
+  processors: componentMap,
+  exporters: componentMap,
+  connectors: componentMap,
+  extensions: componentMap,
+  service: z.strictObject({
+    /** Threads that each run all pipelines. */
+    workers: z.number().int().min(1).max(MAX_WORKERS).default(1),
+    extensions: componentIds,
+    pipelines: z.record(
+      z.string(),
+      z.strictObject({ receivers: componentIds, processors: componentIds, exporters: componentIds }),
+    ),
+    telemetry: z
+      .strictObject({
+        metrics: z.strictObject({ address: listenAddress.optional() }).prefault({}),
+        logs: z
+          .strictObject({
+            level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
+            /** `console`: a line for people, in colour on a terminal. */
+            encoding: z.enum(["json", "console"]).default("json"),
+          })
+          .prefault({}),
+      })
+      .prefault({}),
+  }),
+});
+
+export type ServiceConfig = z.output<typeof documentSchema>["service"];
+
+/** A validated configuration: every component's part has its defaults, every reference has something to refer to. */
+export interface CollectorConfig extends Readonly<Record<Section, ReadonlyMap<string, unknown>>> {
+  readonly service: ServiceConfig;
+}
+
+/** `otlp/internal` is a component of type `otlp`. */
+export function componentType(id: string): string {
+  return id.split("/", 1)[0]!;
+}
+
+/** `logs/debug` is a pipeline of logs. */
+export function signalOf(pipeline: string): Signal | undefined {
+  return SIGNALS.find((signal) => signal === componentType(pipeline));
+}
