@@ -1,6 +1,7 @@
 import { compileAgents } from "@otel-audit/policy";
 import { z } from "zod";
 import { ROLES } from "../../auth.ts";
+import { duration } from "../../config/duration.ts";
 import { errorMessage } from "../../errors.ts";
 import { isDnsName, isSpiffePattern } from "./certificate.ts";
 
@@ -143,8 +144,8 @@ export const auditCredentialsConfig = z
     credentials: credentialList.default([]),
     /** A YAML file with `credentials:`, read again when it changes. */
     file: z.string().min(1).optional(),
-    /** Milliseconds between two looks at the file. */
-    reload_interval: z.number().int().min(50).max(86_400_000).default(5_000),
+    /** How often the file is looked at. */
+    reload_interval: duration({ min: 50, max: 86_400_000 }).prefault("5s"),
   })
   .superRefine(({ credentials, file }, context) => {
     if (credentials.length === 0 && file === undefined)
