@@ -1,7 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { collectorCommand } from "./commands/collector.ts";
 import { printConfigCommand } from "./commands/collector-config.ts";
-import { credentialCommand } from "./commands/credential.ts";
 import { policyCommand } from "./commands/policy.ts";
 import { queryCommand } from "./commands/query.ts";
 import { runCommand } from "./commands/run.ts";
@@ -31,7 +30,6 @@ const program = new Command("otel-audit")
   .addCommand(runCommand())
   .addCommand(collectorCommand())
   .addCommand(printConfigCommand())
-  .addCommand(credentialCommand())
   .addCommand(queryCommand())
   .addCommand(policyCommand())
   .addCommand(shipCommand())

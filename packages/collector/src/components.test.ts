@@ -32,6 +32,8 @@ const CONFIGS: Readonly<Record<string, () => unknown>> = {
   clickhouse_audit: () => destination(),
   clickhouse_traces: () => destination(),
   otlphttp: () => ({ endpoint: sink.url }),
+  otlp_http: () => ({ endpoint: sink.url }),
+  memory_limiter: () => ({ limit_mib: 100_000 }),
   health_check: () => ({ endpoint: "127.0.0.1:0" }),
   clickhouse_embedded: () => ({ endpoint: "127.0.0.1:0" }),
 };

@@ -13,6 +13,7 @@ import { auditCredentialsFactory } from "./extensions/audit_credentials/factory.
 import { clickhouseEmbeddedFactory } from "./extensions/clickhouse_embedded/factory.ts";
 import { healthCheckFactory } from "./extensions/health_check/factory.ts";
 import { auditFactory } from "./processors/audit/factory.ts";
+import { memoryLimiterFactory } from "./processors/memory_limiter/factory.ts";
 import { otlpFactory } from "./receivers/otlp/factory.ts";
 
 interface FactoryOf {
@@ -27,7 +28,7 @@ export type ComponentKind = keyof FactoryOf;
 /** Every component that a configuration can name. */
 const COMPONENTS: { readonly [Kind in ComponentKind]: readonly FactoryOf[Kind][] } = {
   receiver: [otlpFactory],
-  processor: [auditFactory],
+  processor: [auditFactory, memoryLimiterFactory],
   exporter: [
     clickhouseAuditFactory,
     clickhouseTracesFactory,

@@ -46,6 +46,7 @@ export class Telemetry {
   readonly processorRefused = this.perSignal("otelcol_processor_refused", "that a processor refused for now", [
     "processor",
   ]);
+  readonly processorDropped = this.perSignal("otelcol_processor_dropped", "that a processor dropped", ["processor"]);
   readonly sent = this.perSignal("otelcol_exporter_sent", "that reached the destination", ["exporter"]);
   readonly sendFailed = this.perSignal("otelcol_exporter_send_failed", "that the destination refused for good", [
     "exporter",

@@ -1,7 +1,10 @@
 import { z } from "zod";
+import { duration } from "../../config/duration.ts";
 import { ONE_DESTINATION, destinationShape, oneDestination } from "../destination.ts";
 
 const MIB = 1024 * 1024;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
 
 export const clickhouseAuditConfig = z
   .strictObject({
@@ -16,8 +19,8 @@ export const clickhouseAuditConfig = z
           .min(4_096)
           .max(64 * MIB)
           .default(64 * MIB),
-        /** Milliseconds after which a segment with records is closed and inserted: how old the newest row of the table is. */
-        max_age: z.number().int().min(10).max(3_600_000).default(1_000),
+        /** Then a segment with records is closed and inserted: how old the newest row of the table is. */
+        max_age: duration({ min: 10, max: HOUR_MS }).prefault("1s"),
       })
       .prefault({}),
     log: z
@@ -38,8 +41,8 @@ export const clickhouseAuditConfig = z
       .prefault({}),
     /** Record keys remembered to find repetitions; 16 bytes each. */
     window: z.number().int().min(1).max(100_000_000).default(8_000_000),
-    /** Milliseconds that a shutdown waits for ClickHouse; what is not inserted by then stays in the log for the next start. */
-    shutdown_timeout: z.number().int().min(0).max(600_000).default(10_000),
+    /** For so long a shutdown waits for ClickHouse; what is not inserted by then stays in the log for the next start. */
+    shutdown_timeout: duration({ min: 0, max: 10 * MINUTE_MS }).prefault("10s"),
   })
   .refine(oneDestination, ONE_DESTINATION);
 export type ClickhouseAuditConfig = z.output<typeof clickhouseAuditConfig>;

@@ -5,6 +5,7 @@ import { duration } from "../../config/duration.ts";
 import { errorMessage } from "../../errors.ts";
 import { isDnsName, isSpiffePattern } from "./certificate.ts";
 
+const DAY_MS = 86_400_000;
 /** The collector's own principal begins so; nobody else may be called like it. */
 const RESERVED = "otel-audit";
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$/;
@@ -144,8 +145,8 @@ export const auditCredentialsConfig = z
     credentials: credentialList.default([]),
     /** A YAML file with `credentials:`, read again when it changes. */
     file: z.string().min(1).optional(),
-    /** How often the file is looked at. */
-    reload_interval: duration({ min: 50, max: 86_400_000 }).prefault("5s"),
+    /** Between two looks at the file. */
+    reload_interval: duration({ min: 50, max: DAY_MS }).prefault("5s"),
   })
   .superRefine(({ credentials, file }, context) => {
     if (credentials.length === 0 && file === undefined)

@@ -1,0 +1,61 @@
+import { countItems } from "@otel-audit/otlp";
+import type {
+  Component,
+  Consumer,
+  CreateContext,
+  Rejection,
+  Signal,
+  SignalBatch,
+  SignalConsumer,
+} from "../../component.ts";
+import type { TraceBatch } from "../../trace-batch.ts";
+import type { MemoryLimiterConfig } from "./config.ts";
+import { Limiter } from "./limiter.ts";
+
+/** Refuses what comes, retryable, while the process uses more memory than it may. */
+class MemoryLimiter<Next> implements Component {
+  protected readonly next: Next;
+  readonly #limiter: Limiter;
+  readonly #context: CreateContext;
+
+  constructor(config: MemoryLimiterConfig, next: Next, context: CreateContext) {
+    this.next = next;
+    this.#context = context;
+    this.#limiter = new Limiter(config, context);
+  }
+
+  async start(): Promise<void> {
+    this.#limiter.start();
+  }
+
+  async shutdown(): Promise<void> {
+    this.#limiter.stop();
+  }
+
+  /** @throws CollectorError `UNAVAILABLE` when the items are refused */
+  protected admit(signal: Signal, items: number): void {
+    const { telemetry, id } = this.#context;
+    const labels = { processor: id };
+    telemetry.incomingItems.inc({ ...labels, otel_signal: signal }, items);
+    // A series that is not there cannot be told from one that nothing has raised yet.
+    telemetry.processorRefused[signal].inc(labels, this.#limiter.refusing ? items : 0);
+    telemetry.processorDropped[signal].inc(labels, 0);
+    this.#limiter.admit();
+    telemetry.processorAccepted[signal].inc(labels, items);
+    telemetry.outgoingItems.inc({ ...labels, otel_signal: signal }, items);
+  }
+}
+
+export class TracesMemoryLimiter extends MemoryLimiter<Consumer> implements Consumer {
+  async consume(batch: TraceBatch): Promise<readonly Rejection[]> {
+    this.admit("traces", batch.spans);
+    return this.next.consume(batch);
+  }
+}
+
+export class SignalMemoryLimiter extends MemoryLimiter<SignalConsumer> implements SignalConsumer {
+  async forward(batch: SignalBatch): Promise<void> {
+    this.admit(batch.signal, batch.contentType === "application/json" ? 1 : countItems(batch.signal, batch.bytes));
+    return this.next.forward(batch);
+  }
+}
