@@ -1,12 +1,13 @@
 import * as path from "node:path";
 import { LedgerError } from "./errors.ts";
 import { makeDirectory } from "./io.ts";
+import { openWindow } from "./key-log.ts";
 import { DirectoryLock } from "./lock.ts";
 import { resolveOptions } from "./options.ts";
 import { recoverLog } from "./recovery.ts";
 import type { StoredSegment } from "./segment-writer.ts";
 import type { LedgerOptions } from "./types.ts";
-import { RecordWindow } from "./window.ts";
+import type { RecordWindow } from "./window.ts";
 
 /** What the streams of one process share; a message can carry it to another thread. */
 export interface LedgerShare {
@@ -19,7 +20,7 @@ export interface LedgerShare {
 
 /** A data directory, once a process: its lock, what earlier processes left in it, and the window of known records. */
 export class LedgerDirectory {
-  /** Keys of stored records; refill it from the table before the first append. */
+  /** Keys of stored records, of this directory's own; the table may know more. */
   readonly window: RecordWindow;
   readonly share: LedgerShare;
   readonly #lock: DirectoryLock;
@@ -36,12 +37,12 @@ export class LedgerDirectory {
    */
   static async open(options: LedgerOptions): Promise<LedgerDirectory> {
     const { io, dir, windowKeys, onAlarm: alarm } = resolveOptions(options);
-    const window = new RecordWindow(windowKeys);
     const logDirectory = path.join(dir, "log");
     let lock: DirectoryLock | undefined;
     try {
       await makeDirectory(io, logDirectory);
       lock = await DirectoryLock.acquire(dir);
+      const window = await openWindow(io, dir, windowKeys, alarm);
       const quarantineDirectory = path.join(dir, "quarantine");
       const recovered = await recoverLog({ io, logDirectory, quarantineDirectory, window, alarm });
       return new LedgerDirectory(lock, window, recovered);

@@ -5,6 +5,7 @@ import { ByteBuffer } from "./byte-buffer.ts";
 import { LedgerDirectory, type LedgerShare, SharedBytes } from "./directory.ts";
 import { LedgerError } from "./errors.ts";
 import { makeDirectory } from "./io.ts";
+import { KeyLog } from "./key-log.ts";
 import { type ResolvedOptions, resolveOptions } from "./options.ts";
 import { type RowKey, readRowKey, uuidBytes } from "./row-decode.ts";
 import { RowEncoder, addRowFlag, placeRow } from "./row-encoder.ts";
@@ -47,6 +48,7 @@ export class Ledger {
   readonly #directory: LedgerDirectory | undefined;
   readonly #shared: SharedBytes;
   readonly #log: SegmentLog;
+  readonly #keys: KeyLog;
   readonly #stream: Uint8Array;
   readonly #encoder = new RowEncoder();
   #closed: StoredSegment[];
@@ -68,6 +70,7 @@ export class Ledger {
     this.#closed = writer === 0 ? [...share.recovered] : [];
     this.#closedBytes = this.#closed.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
     this.#stream = uuidBytes(this.streamId);
+    this.#keys = new KeyLog(options.io, options.dir, this.window, options.windowKeys);
     this.#log = new SegmentLog({
       io: options.io,
       directory: path.join(options.dir, "log", this.streamId),
@@ -161,6 +164,7 @@ export class Ledger {
     const { io } = this.#options;
     const stored = this.#closed.find((one) => one.segment.path === segment.path);
     if (stored === undefined) return;
+    await this.#keys.keep(stored.keys);
     try {
       await io.unlink(segment.path).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== "ENOENT") throw error;
@@ -200,6 +204,7 @@ export class Ledger {
       await this.#log.barrier(true);
     } finally {
       await this.#log.release();
+      await this.#keys.close();
       await this.#directory?.close();
     }
   }
@@ -346,6 +351,7 @@ export class Ledger {
     return new Promise((resolve, reject) => {
       const pending: PendingRows = {
         block,
+        insertion: firstInsertion,
         count,
         firstSequence,
         receivedAt,

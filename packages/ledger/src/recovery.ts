@@ -44,9 +44,14 @@ export async function recoverLog(recovery: Recovery): Promise<StoredSegment[]> {
     const stored = await recoverStream(recovery, name);
     if (stored.length > 0) streams.push(stored.toSorted(bySequence));
   }
-  const result = streams.toSorted((a, b) => compare(a[0]!.openedAt, b[0]!.openedAt)).flat();
+  const found = streams.toSorted((a, b) => compare(a[0]!.openedAt, b[0]!.openedAt)).flat();
   // In order, so that the window forgets the oldest first when there are more keys than it holds.
-  for (const { segment } of result) learnKeys(recovery.window, await parse(recovery.io, segment.path, true));
+  const result: StoredSegment[] = [];
+  for (const stored of found) {
+    const from = recovery.window.inserted;
+    learnKeys(recovery.window, await parse(recovery.io, stored.segment.path, true));
+    result.push({ ...stored, keys: [{ from, to: recovery.window.inserted }] });
+  }
   return result;
 }
 
@@ -86,7 +91,7 @@ async function checkClosed(
 ): Promise<StoredSegment[]> {
   try {
     const segment = describeWhole(file);
-    return [{ segment, fileBytes: file.scan.bytes.length, openedAt: file.rows[0]?.receivedAt ?? 0n }];
+    return [{ segment, fileBytes: file.scan.bytes.length, openedAt: file.rows[0]?.receivedAt ?? 0n, keys: [] }];
   } catch (cause) {
     return quarantine(recovery, file, file.rows, streamId, nextNumber, cause);
   }
@@ -147,7 +152,7 @@ async function closeInPlace(
   }
   await io.rename(file.path, finalPath);
   await io.syncDirectory(path.dirname(finalPath));
-  return { segment, fileBytes: writer.position, openedAt: first.receivedAt };
+  return { segment, fileBytes: writer.position, openedAt: first.receivedAt, keys: [] };
 }
 
 async function quarantine(

@@ -9,6 +9,8 @@ import type { LedgerAlarm } from "./types.ts";
 /** Rows of one append on their way to the disk. */
 export interface PendingRows {
   readonly block: RowBlock;
+  /** Of its first row into the window. */
+  readonly insertion: number;
   /** 0 for an append that only waits for the rows before it, and for a rotation. */
   readonly count: number;
   readonly firstSequence: bigint;
@@ -115,6 +117,7 @@ export class SegmentLog {
     return new Promise((resolve, reject) => {
       this.enqueue({
         block: NO_ROWS,
+        insertion: 0,
         count: 0,
         firstSequence: 0n,
         receivedAt: 0n,
@@ -220,7 +223,7 @@ export class SegmentLog {
         rows++;
         to++;
       }
-      if (to > from) batch.push({ pending, slice: { block, from, to } });
+      if (to > from) batch.push({ pending, slice: { block, from, to, insertion: pending.insertion } });
       if (to < count) break;
     }
     return batch;
@@ -269,7 +272,8 @@ export class SegmentLog {
       await retireFile(io, retired.path, { kind: "remove" });
     } else {
       const file = parseSegmentFile(retired.path, await io.read(retired.path), retired.synced);
-      const { firstSequence, count, hash } = retired.describe("").segment;
+      const { segment, keys } = retired.describe("");
+      const { firstSequence, count, hash } = segment;
       const rows = file.rows.filter(({ sequence }) => sequence < firstSequence + BigInt(count));
       const intact = hashRows(file.scan.bytes, rows).hash === hash;
       const retire = intact
@@ -280,7 +284,8 @@ export class SegmentLog {
         const message = `${path.basename(retired.path)}: ${count} rows were acknowledged, ${rows.length} are intact`;
         onAlarm({ code: "DAMAGED", message, path: retired.path });
       }
-      for (const one of stored) onClosed(one);
+      // As a rule there is one. The last to be shipped has the keys: only then all of their rows are in the table.
+      for (const one of stored) onClosed(one === stored.at(-1) ? { ...one, keys } : one);
     }
     this.#retired = this.#retired.filter((file) => file !== retired);
   }

@@ -5,6 +5,7 @@ import { FrameWriter } from "./frame-writer.ts";
 import type { FileIo } from "./io.ts";
 import { type RowRange, type SegmentHeader, encodeFooter, encodeHeader, segmentName } from "./segment-file.ts";
 import { ROW_FORMAT } from "./row-format.ts";
+import type { KeyRange } from "./key-log.ts";
 import type { ClosedSegment } from "./types.ts";
 
 /** A closed segment and what only the log needs to know of it. */
@@ -13,6 +14,8 @@ export interface StoredSegment {
   readonly fileBytes: number;
   /** ReceivedAt of its first row, ns. */
   readonly openedAt: bigint;
+  /** Its rows' insertions into the window. */
+  readonly keys: readonly KeyRange[];
 }
 
 /** Rows that stand one behind the other in `bytes`; row `i` from `offsets[i]` to `offsets[i + 1]`. */
@@ -23,6 +26,8 @@ export interface RowBlock {
 
 /** A stretch of a block, as row numbers; `to` exclusive. */
 export interface RowSlice {
+  /** Insertion of the block's first row into the window; undefined for rows that are only moved. */
+  readonly insertion?: number;
   readonly block: RowBlock;
   readonly from: number;
   readonly to: number;
@@ -36,6 +41,8 @@ export class SegmentWriter {
   bytes = 0;
   /** A sync failed: the file must not be written any more (L2). */
   poisoned = false;
+  /** The insertions into the window of the synced rows. */
+  readonly #keys: KeyRange[] = [];
   readonly #io: FileIo;
   readonly #writer: FrameWriter;
   readonly #hash = createHash("sha256");
@@ -89,7 +96,8 @@ export class SegmentWriter {
     }
     await this.#writer.flush();
     await this.#sync();
-    for (const { block, from, to } of slices) {
+    for (const { block, from, to, insertion } of slices) {
+      if (insertion !== undefined) this.#addKeys(insertion + from, insertion + to);
       const rows = block.bytes.subarray(block.offsets[from], block.offsets[to]);
       this.#hash.update(rows);
       this.bytes += rows.length;
@@ -134,12 +142,19 @@ export class SegmentWriter {
       bytes: this.bytes,
       hash: this.#hash.copy().digest("hex"),
     };
-    return { segment, fileBytes: this.fileBytes, openedAt };
+    return { segment, fileBytes: this.fileBytes, openedAt, keys: this.#keys };
   }
 
   /** Closes the descriptor; the file stays as it is. */
   async abandon(): Promise<void> {
     await this.#writer.close().catch(() => undefined);
+  }
+
+  #addKeys(from: number, to: number): void {
+    const last = this.#keys.at(-1);
+    // One after the other, as a rule: a segment is a few ranges.
+    if (last?.to === from) this.#keys[this.#keys.length - 1] = { from: last.from, to };
+    else this.#keys.push({ from, to });
   }
 
   async #sync(): Promise<void> {

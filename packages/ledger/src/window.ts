@@ -21,6 +21,8 @@ const COUNTS = (GENERATIONS + MAX_WRITERS) * 4;
 const FLOORS = COUNTS + 2 * 8;
 const ENTRIES = FLOORS + MAX_WRITERS * 8;
 const WORDS = 4;
+/** Of one key in memory, and in the key log. */
+export const ENTRY_BYTES = WORDS * 4;
 
 /** A record whose first copy another thread is writing to disk. */
 export interface InFlight {
@@ -73,9 +75,10 @@ export class RecordWindow {
   /**
    * @param of entries kept, 1 to 100,000,000; or the memory of a window that another thread has made
    * @param writer the number of this thread, 0 to 63
+   * @param secret of the fingerprints, 8 bytes: that of an earlier window, whose entries are to be restored
    */
-  constructor(of: number | SharedArrayBuffer, writer = 0) {
-    this.memory = typeof of === "number" ? create(of) : of;
+  constructor(of: number | SharedArrayBuffer, writer = 0, secret: Uint8Array = randomBytes(8)) {
+    this.memory = typeof of === "number" ? create(of, secret) : of;
     this.#words = new Int32Array(this.memory, 0, COUNTS / 4);
     this.#maxKeys = this.#words[At.maxKeys]!;
     this.#writer = writer;
@@ -110,6 +113,35 @@ export class RecordWindow {
     const id = typeof recordId === "string" ? encoder.encode(recordId) : recordId;
     this.unstage();
     this.stage(typeof principal === "string" ? encoder.encode(principal) : principal, id, 0, id.length, contentHash, 0);
+    this.commit({ stored: true });
+  }
+
+  /** Of the fingerprints; another window can restore entries of this one only with it. */
+  get secret(): Uint8Array {
+    return Uint8Array.from(new Uint8Array(this.memory, At.key0 * 4, 8));
+  }
+
+  /** The entries of insertions `from` to `to` (exclusive), as far as they are still there. */
+  entries(from: number, to: number): Uint8Array {
+    return this.#lock.run(() => {
+      const first = Math.max(from, this.#counts[0]! - this.#maxKeys);
+      const bytes = new Uint32Array(Math.max(0, to - first) * WORDS);
+      for (let n = first, at = 0; n < to; n++, at += WORDS) {
+        const slot = (n % this.#maxKeys) * WORDS;
+        for (let i = 0; i < WORDS; i++) bytes[at + i] = this.#entries[slot + i]!;
+      }
+      return new Uint8Array(bytes.buffer);
+    });
+  }
+
+  /** Learns what `entries` gave, of a window with the same secret. */
+  restore(entries: Uint8Array): void {
+    this.unstage();
+    for (let at = 0; at + ENTRY_BYTES <= entries.length; at += ENTRY_BYTES) {
+      if (this.#stagedCount === this.seen.length) this.#growStaged();
+      const to = this.#stagedCount++ * WORDS;
+      for (let i = 0; i < WORDS; i++) this.#staged[to + i] = word(entries, at + i * 4);
+    }
     this.commit({ stored: true });
   }
 
@@ -308,17 +340,16 @@ export class RecordWindow {
   }
 }
 
-function create(maxKeys: number): SharedArrayBuffer {
+function create(maxKeys: number, secret: Uint8Array): SharedArrayBuffer {
   if (!Number.isSafeInteger(maxKeys) || maxKeys < 1 || maxKeys > MAX_KEYS) {
     throw new LedgerError("INVALID_ARGUMENT", `windowKeys is ${maxKeys}, must be 1 to ${MAX_KEYS}`);
   }
   const { index, end } = layout(maxKeys);
   const memory = new SharedArrayBuffer(end);
   const words = new Int32Array(memory, 0, GENERATIONS);
-  const seed = randomBytes(8);
   words[At.mask] = Math.min(FIRST_INDEX, (end - index) / 4) - 1;
-  words[At.key0] = seed.readInt32LE(0);
-  words[At.key1] = seed.readInt32LE(4);
+  words[At.key0] = word(secret, 0);
+  words[At.key1] = word(secret, 4);
   words[At.maxKeys] = maxKeys;
   new Float64Array(memory, FLOORS, MAX_WRITERS).fill(Infinity);
   return memory;

@@ -1,0 +1,151 @@
+// A process that starts while the table cannot be read still knows what it stored: over restarts, failing disks, damage.
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { SPAN_AUDIT, encodeSpan, frameSpans, scanTraces } from "@otel-audit/otlp";
+import { expect, test } from "vitest";
+import { tempDir } from "../../../test/support/index.ts";
+import { type FileIo, nodeFileIo } from "./io.ts";
+import { Ledger } from "./ledger.ts";
+import type { AppendResult, LedgerAlarm } from "./types.ts";
+
+const FACTS = { provenance: "asserted", principal: "", tenantId: "" } as const;
+
+function append(ledger: Ledger, from: number, to: number, name = "n"): Promise<AppendResult> {
+  const bodies = Array.from({ length: to - from }, (_, i) =>
+    encodeSpan({
+      traceId: "0af7651916cd43dd8448eb211c80319c",
+      spanId: "b7ad6b7169203331",
+      name,
+      startTimeUnixNano: 1n,
+      endTimeUnixNano: 2n,
+      attributes: { "audit.action": "READ", "audit.record.id": `r${from + i}` },
+    }),
+  );
+  return ledger.append(scanTraces(frameSpans({}, { name: "" }, bodies)), SPAN_AUDIT, FACTS);
+}
+
+interface Options {
+  readonly windowKeys?: number;
+  readonly io?: FileIo;
+  readonly alarms?: LedgerAlarm[];
+}
+
+function open(dir: string, { windowKeys = 1000, io = nodeFileIo, alarms = [] }: Options = {}): Promise<Ledger> {
+  return Ledger.open({ dir, windowKeys, io, onAlarm: (alarm) => alarms.push(alarm) });
+}
+
+/** As if all of it were in the table. */
+async function ship(ledger: Ledger): Promise<void> {
+  await ledger.rotate();
+  for (const segment of ledger.closedSegments().slice()) await ledger.removeSegment(segment);
+}
+
+function keyFiles(dir: string): string[] {
+  return fs.readdirSync(path.join(dir, "keys")).map((name) => path.join(dir, "keys", name));
+}
+
+test("records whose files are gone are known after a restart, conflicts among them", async () => {
+  const dir = tempDir("keys");
+  const first = await open(dir);
+  await append(first, 0, 100);
+  await ship(first);
+  expect(await append(first, 50, 60, "other")).toMatchObject({ accepted: 10, conflicts: 10 });
+  await ship(first);
+  await first.close();
+  const second = await open(dir);
+  expect(await append(second, 0, 101)).toMatchObject({ accepted: 1, duplicates: 100, conflicts: 0 });
+  expect(await append(second, 50, 60, "other")).toMatchObject({ accepted: 0, duplicates: 10, conflicts: 0 });
+  expect(await append(second, 0, 1, "a third")).toMatchObject({ accepted: 1, conflicts: 1 });
+  await second.close();
+});
+
+test("records that a later process found in the log and shipped are known to the one after it", async () => {
+  const dir = tempDir("keys");
+  const first = await open(dir);
+  await append(first, 0, 10);
+  await first.close();
+  const second = await open(dir);
+  await ship(second);
+  await second.close();
+  const third = await open(dir);
+  expect(third.closedSegments()).toEqual([]);
+  expect(await append(third, 0, 10)).toMatchObject({ accepted: 0, duplicates: 10 });
+  await third.close();
+});
+
+test("what is in the log only is not known by its key: a record that the disk destroyed may come again", async () => {
+  const dir = tempDir("keys");
+  const first = await open(dir);
+  await append(first, 0, 10);
+  await first.close();
+  fs.rmSync(path.join(dir, "log"), { recursive: true });
+  const second = await open(dir);
+  expect(await append(second, 0, 10)).toMatchObject({ accepted: 10 });
+  await second.close();
+});
+
+test("a disk that takes no keys does not keep segments from going; they are written with the next ones", async () => {
+  const dir = tempDir("keys");
+  let broken = true;
+  const io: FileIo = {
+    ...nodeFileIo,
+    datasync: (fd) => {
+      const isKeys = fs.readlinkSync(`/proc/self/fd/${fd}`).endsWith(".keys");
+      return broken && isKeys ? Promise.reject(new Error("EIO")) : nodeFileIo.datasync(fd);
+    },
+  };
+  const first = await open(dir, { io });
+  await append(first, 0, 10);
+  await ship(first);
+  expect(first.closedSegments()).toEqual([]);
+  broken = false;
+  await append(first, 10, 20);
+  await ship(first);
+  await first.close();
+  const second = await open(dir);
+  expect(await append(second, 0, 20)).toMatchObject({ accepted: 0, duplicates: 20 });
+  await second.close();
+});
+
+test("many starts leave few files, and no more keys than the window has", async () => {
+  const dir = tempDir("keys");
+  for (let start = 0; start < 40; start++) {
+    const ledger = await open(dir, { windowKeys: 50 });
+    await append(ledger, start * 10, start * 10 + 10);
+    await ship(ledger);
+    await ledger.close();
+  }
+  expect(keyFiles(dir).length).toBeLessThan(20);
+  const last = await open(dir, { windowKeys: 50 });
+  expect(await append(last, 350, 400)).toMatchObject({ duplicates: 50 });
+  expect(await append(last, 0, 10)).toMatchObject({ accepted: 10 });
+  for (let i = 0; i < 30; i++) {
+    await append(last, 1000 + i * 10, 1010 + i * 10);
+    await ship(last);
+  }
+  const bytes = keyFiles(dir).reduce((sum, file) => sum + fs.statSync(file).size, 0);
+  expect(bytes).toBeLessThan(6000);
+  await last.close();
+});
+
+test("damaged key files are told, and do not keep the ledger from opening", async () => {
+  const dir = tempDir("keys");
+  const first = await open(dir);
+  for (let i = 0; i < 3; i++) {
+    await append(first, i * 10, i * 10 + 10);
+    await ship(first);
+  }
+  await first.close();
+  const [file] = keyFiles(dir);
+  const bytes = fs.readFileSync(file!);
+  // In the second of three frames with keys: 32 of the file, 36 of the secret's frame, 188 of each.
+  bytes[32 + 36 + 188 + 100]! ^= 1;
+  fs.writeFileSync(file!, bytes);
+  const alarms: LedgerAlarm[] = [];
+  const second = await open(dir, { alarms });
+  expect(alarms).toMatchObject([{ code: "DAMAGED", path: file }]);
+  expect(await append(second, 0, 30)).toMatchObject({ accepted: 10, duplicates: 20 });
+  await second.close();
+  await (await open(dir, { alarms })).close();
+  expect(alarms).toHaveLength(1);
+});
