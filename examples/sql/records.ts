@@ -120,6 +120,12 @@ const HAPPENED: readonly (readonly [minutes: number, CookbookRow])[] = [
 ];
 
 const archivist = { ActorId: "service:archive", ActorType: "service" };
+const moved = {
+  ...archivist,
+  ...file("file:///srv/work/moved.md"),
+  SpanId: "00f067aa0ba902b7",
+  ResourceAttributes: { "audit.producer.id": "p-2" },
+};
 const OLD: readonly (readonly [at: string, CookbookRow])[] = [
   ["2026-01-05 07:59:59", { ...archivist, ...file(FAQ) }],
   [
@@ -148,6 +154,11 @@ const OLD: readonly (readonly [at: string, CookbookRow])[] = [
       StreamId: OTHER_STREAM,
       ContentHash: "the other text..",
     },
+  ],
+  ["2026-01-06 08:02:00", { ...moved, RecordId: "r-intent", Outcome: "unknown" }],
+  [
+    "2026-01-06 08:02:00",
+    { ...moved, RecordId: "r-late", SpanAttributes: { "audit.record.supersedes": "r-intent" }, StreamId: OTHER_STREAM },
   ],
 ];
 

@@ -3,25 +3,43 @@ AS
 -- Every record once: the first copy of each (Principal, RecordId, ContentHash). The content belongs to the key: whoever
 -- claims an id first must not hide another's record from those who count. Repeated keys are few, so they are found by a 64-bit
 -- hash, and only they are sorted; the rest of the table is read as if the view were not there.
+--
+-- An intent whose process was taken for dead has the outcome unknown; when the process did finish, a later record supersedes it.
+-- It counts only from who made the intent: same principal, producer, actor and span. Nothing but an unknown outcome gives way.
+WITH
+    superseded AS (
+        SELECT sipHash64(Principal, RecordId, ContentHash) AS key
+        FROM {{database}}.audit_events
+        PREWHERE Outcome = 'unknown'
+        WHERE sipHash64(Principal, ResourceAttributes['audit.producer.id'], RecordId, ActorId, TraceId, SpanId) {{global}}IN (
+            SELECT sipHash64(
+                Principal, ResourceAttributes['audit.producer.id'], SpanAttributes['audit.record.supersedes'], ActorId, TraceId, SpanId
+            )
+            FROM {{database}}.audit_events
+            PREWHERE mapContains(SpanAttributes, 'audit.record.supersedes')
+            WHERE Outcome != 'unknown' AND ResourceAttributes['audit.producer.id'] != ''
+        )
+    ),
+    repeated AS (
+        SELECT sipHash64(Principal, RecordId, ContentHash) AS key
+        FROM {{database}}.audit_events
+        GROUP BY key
+        HAVING count() > 1
+    )
 SELECT *, EffectiveDecision, Blocked, Violation, AllAttributes
 FROM {{database}}.audit_events
 WHERE sipHash64(Principal, RecordId, ContentHash) {{global}}NOT IN (
-    SELECT sipHash64(Principal, RecordId, ContentHash) AS key
-    FROM {{database}}.audit_events
-    GROUP BY key
-    HAVING count() > 1
+    SELECT key FROM repeated
+    UNION ALL
+    SELECT key FROM superseded
 )
 UNION ALL
 SELECT *
 FROM (
     SELECT *, EffectiveDecision, Blocked, Violation, AllAttributes
     FROM {{database}}.audit_events
-    WHERE sipHash64(Principal, RecordId, ContentHash) {{global}}IN (
-        SELECT sipHash64(Principal, RecordId, ContentHash) AS key
-        FROM {{database}}.audit_events
-        GROUP BY key
-        HAVING count() > 1
-    )
+    WHERE sipHash64(Principal, RecordId, ContentHash) {{global}}IN (SELECT key FROM repeated)
+        AND sipHash64(Principal, RecordId, ContentHash) {{global}}NOT IN (SELECT key FROM superseded)
     ORDER BY ReceivedAt, StreamId, Sequence
     LIMIT 1 BY Principal, RecordId, ContentHash
 )
