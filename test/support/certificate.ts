@@ -1,4 +1,4 @@
-import { generateKeyPairSync, sign } from "node:crypto";
+import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
 
 export interface Certificate {
   /** PEM, for `key`. */
@@ -29,7 +29,9 @@ const LOCALHOST: readonly AlternativeName[] = [
 export function makeCertificate(...names: readonly (readonly AlternativeName[])[]): Certificate {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const algorithm = der(0x30, der(0x06, ECDSA_WITH_SHA256));
-  const name = der(0x30, der(0x31, der(0x30, der(0x06, COMMON_NAME), der(0x0c, Buffer.from("localhost")))));
+  // Of several in one file of authorities each has to be found by its name.
+  const commonName = `localhost ${randomBytes(4).toString("hex")}`;
+  const name = der(0x30, der(0x31, der(0x30, der(0x06, COMMON_NAME), der(0x0c, Buffer.from(commonName)))));
   const day = 86_400_000;
   const validity = der(0x30, utcTime(Date.now() - day), utcTime(Date.now() + 6 * day));
   const isAuthority = der(0x30, der(0x01, [0xff]));

@@ -280,8 +280,10 @@ function tracesUrl(endpoint: URL): URL {
   return url;
 }
 
-function describe(answer: Answer): string {
-  return `the collector answered ${answer.status}`;
+function describe({ status }: Answer): string {
+  const hint =
+    status === 401 || status === 403 ? ": is the token in OTEL_AUDIT_EXPORTER_OTLP_HEADERS known to it?" : "";
+  return `the collector answered ${status}${hint}`;
 }
 
 function retryAfter(answer: Answer): number {
