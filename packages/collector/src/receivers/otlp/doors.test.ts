@@ -43,7 +43,7 @@ class Guard implements Component, Authenticator {
     if (authorization === "Bearer bad") throw new AuthError("forbidden", "not you");
     if (authorization !== "Bearer good" && !certificate) throw new AuthError("unauthenticated", "who are you?");
     const id = certificate ? certificate.subject : "token";
-    return { id, tenant: "", roles: new Set(), singleAgent: false, speaksFor: () => true, admit: () => {} };
+    return { id, tenant: "", roles: new Set(), speaksFor: () => true, admit: () => {} };
   }
 }
 
@@ -80,13 +80,17 @@ async function start(protocols: Record<string, unknown>): Promise<Running> {
   return { receiver, principals, guard, logged };
 }
 
+interface ClientOptions extends RequestOptions {
+  readonly headers?: Record<string, string | number>;
+}
+
 interface Answer {
   readonly status: number | undefined;
   readonly headers: Readonly<Record<string, unknown>>;
   readonly text: string;
 }
 
-function post(url: string, options: RequestOptions = {}, content: Buffer | undefined = body): Promise<Answer> {
+function post(url: string, options: ClientOptions = {}, content: Buffer | undefined = body): Promise<Answer> {
   const { headers, ...rest } = options;
   return new Promise((resolve, reject) => {
     const type = { "content-type": "application/x-protobuf", ...headers };
@@ -176,14 +180,15 @@ describe("TLS", () => {
       both({ auth, tls: { ...tls, client_ca_file: join(dir, "clients.crt") } }),
     );
     const { otlpHttp, otlpGrpc } = receiver.endpoints;
-    const [ca, key, cert] = [server.cert, client.key, client.cert].map((pem) => Buffer.from(pem));
+    const ca = Buffer.from(server.cert);
+    const [key, cert] = [Buffer.from(client.key), Buffer.from(client.cert)];
     const stranger = makeCertificate();
     expect((await post(otlpHttp!, { ca, key, cert })).status).toBe(200);
-    expect(await call(otlpGrpc!, credentials.createSsl(ca!, key!, cert!))).toBeUndefined();
+    expect(await call(otlpGrpc!, credentials.createSsl(ca, key, cert))).toBeUndefined();
     expect(principals).toEqual(["CN=localhost", "CN=localhost"]);
     await expect(post(otlpHttp!, { ca })).rejects.toThrow(/./);
     await expect(post(otlpHttp!, { ca, ...stranger })).rejects.toThrow(/./);
-    expect((await call(otlpGrpc!, credentials.createSsl(ca!)))?.code).toBe(status.UNAVAILABLE);
+    expect((await call(otlpGrpc!, credentials.createSsl(ca)))?.code).toBe(status.UNAVAILABLE);
     expect(principals).toHaveLength(2);
   });
 
@@ -241,13 +246,14 @@ function handshake(url: string): Promise<TLSSocket> {
   });
 }
 
+const bearer = (token: string): ClientOptions => ({ headers: { authorization: `Bearer ${token}` } });
+
 describe("tokens", () => {
   const auth = { authenticator: "guard" };
 
   it("are looked at before a body is read, and go along with the batch", async () => {
     const { receiver, principals, guard } = await start(both({ auth }));
     const { otlpHttp, otlpGrpc } = receiver.endpoints;
-    const bearer = (token: string): RequestOptions => ({ headers: { authorization: `Bearer ${token}` } });
     expect((await post(otlpHttp!, bearer("good"))).status).toBe(200);
     expect(await call(otlpGrpc!, undefined, "Bearer good")).toBeUndefined();
     expect(principals).toEqual(["token", "token"]);
@@ -303,12 +309,14 @@ describe("tokens", () => {
   });
 });
 
-describe("a socket in the file system", () => {
-  const unix = (dir: string): Record<string, unknown> => ({
-    http: { transport: "unix", endpoint: join(dir, "http.sock") },
-    grpc: { transport: "unix", endpoint: join(dir, "grpc.sock") },
-  });
+const unix = (dir: string): Record<string, unknown> => ({
+  http: { transport: "unix", endpoint: join(dir, "http.sock") },
+  grpc: { transport: "unix", endpoint: join(dir, "grpc.sock") },
+});
+const refused = (endpoint: string): string | undefined =>
+  otlpConfig.safeParse({ protocols: { http: { transport: "unix", endpoint } } }).error?.issues[0]?.message;
 
+describe("a socket in the file system", () => {
   it("serves both protocols, to this user only, and goes away", async () => {
     const dir = tempDir("unix");
     const { receiver, principals } = await start(unix(dir));
@@ -346,8 +354,6 @@ describe("a socket in the file system", () => {
   });
 
   it("needs an absolute path with room for it, in a directory that is there", async () => {
-    const refused = (endpoint: string): string | undefined =>
-      otlpConfig.safeParse({ protocols: { http: { transport: "unix", endpoint } } }).error?.issues[0]?.message;
     expect(refused("http.sock")).toContain("is not an absolute path");
     expect(refused(`/${"x".repeat(90)}`)).toContain("has 91 bytes");
     const dir = join(tempDir("unix"), "none");

@@ -28,6 +28,15 @@ const COMPRESS = { gzip: gzipSync, deflate: deflateSync, zstd: zstdCompressSync 
 const CODINGS = ["gzip", "deflate", "zstd"] as const;
 const text = Buffer.from("the same again and again ".repeat(500));
 
+/** What it gives or throws. */
+function caught(run: () => unknown): unknown {
+  try {
+    return run();
+  } catch (error) {
+    return error;
+  }
+}
+
 describe("parseCoding", () => {
   it.each([
     [undefined, "identity"],
@@ -49,12 +58,8 @@ describe("parseCoding", () => {
     const token = fc.oneof(fc.constantFrom("gzip", "zstd", "deflate", "identity", ",", " ", ";"), fc.string());
     fc.assert(
       fc.property(fc.array(token), (parts) => {
-        const run = (): Coding => parseCoding(parts.join(","));
-        try {
-          expect(["identity", ...CODINGS]).toContain(run());
-        } catch (error) {
-          expect(error).toBeInstanceOf(RequestError);
-        }
+        const outcome = caught(() => parseCoding(parts.join(",")));
+        expect(outcome instanceof RequestError || ["identity", ...CODINGS].includes(String(outcome))).toBe(true);
       }),
     );
   });
@@ -127,13 +132,9 @@ describe("a gRPC frame", () => {
           const bytes = good ? frame(message) : Buffer.from(message);
           const ends = [...cuts.filter((cut) => cut < bytes.length), bytes.length].toSorted((a, b) => a - b);
           const chunks = ends.map((end, i) => bytes.subarray(i === 0 ? 0 : ends[i - 1], end));
-          try {
-            const { chunks: rest } = unframe(chunks, "gzip");
-            expect(Buffer.concat(rest)).toEqual(bytes.subarray(FRAME_BYTES));
-          } catch (error) {
-            expect(good).toBe(false);
-            expect(error).toBeInstanceOf(RequestError);
-          }
+          const outcome = caught(() => Buffer.concat(unframe(chunks, "gzip").chunks));
+          const refused = !good && outcome instanceof RequestError;
+          expect(refused || bytes.subarray(FRAME_BYTES).equals(outcome as Buffer)).toBe(true);
         },
       ),
     );

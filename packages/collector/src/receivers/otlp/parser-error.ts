@@ -29,7 +29,7 @@ const REFUSALS: Readonly<Record<string, readonly [RefusalKind, string]>> = {
   HPE_CHUNK_EXTENSIONS_OVERFLOW: ["too_large", "the extensions of a chunk are too large"],
   ERR_HTTP_REQUEST_TIMEOUT: ["timeout", "the request was not complete in time"],
 };
-const MALFORMED = ["invalid", "this is not an HTTP/1.1 request"] as const;
+const MALFORMED = ["invalid", "this is not a request of HTTP 1.1"] as const;
 
 const answered = new WeakSet<Duplex>();
 
