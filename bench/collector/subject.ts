@@ -28,9 +28,9 @@ const file = (name: string): string => fileURLToPath(new URL(name, import.meta.u
 
 export async function startOurs(env: Environment): Promise<Subject> {
   const collector = await startCollector({ dataDir: tempDir("bench-ours"), config: file("ours.yaml"), env });
-  const { otlpHttp } = collector.endpoints;
+  const { otlpHttp, otlpGrpc } = collector.endpoints;
   return subject("otel-audit", collector.process, "audit_events", (protocol) =>
-    protocol === "http" ? otlpHttp : undefined,
+    protocol === "http" ? otlpHttp : otlpGrpc,
   );
 }
 

@@ -15,7 +15,7 @@ import {
   type RunningCollector,
 } from "../support/index.ts";
 
-const PROTOCOLS = ["http/protobuf"] as const;
+const PROTOCOLS = ["http/protobuf", "grpc"] as const;
 const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const AGENT = file("../../examples/python/agent.py");
 const python = findPython();
