@@ -62,7 +62,7 @@ function create(kind: ComponentKind, type: string): Component & Partial<Consumer
       return together(supervised, factory.create(config, new Map([["traces/next", next]]), context));
     case "exporter":
       return together(supervised, factory.create(config, context));
-    case "extension":
+    default:
       return factory.create ? together(supervised, factory.create(config, context)) : supervised!;
   }
 }

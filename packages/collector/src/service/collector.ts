@@ -146,7 +146,15 @@ export class Collector {
   #fail(error: CollectorError): void {
     this.#log.fatal({ err: error }, "the collector ends");
     this.#failure.resolve(error);
-    this.#stop(FAILED_STOP_MS).catch((cause: unknown) => this.#log.error({ err: cause }, "stopping after a failure"));
+    void this.#stopAfterFailure();
+  }
+
+  async #stopAfterFailure(): Promise<void> {
+    try {
+      await this.#stop(FAILED_STOP_MS);
+    } catch (error) {
+      this.#log.error({ err: error }, "stopping after a failure");
+    }
   }
 
   #stop(limitMs?: number): Promise<void> {

@@ -166,7 +166,7 @@ class GraphBuilder {
       id,
       log: rest.log.child({ component: id }),
       shared: (name, byteLength) => sharedMemory.get(`${id}/${name}`, byteLength),
-      // Each value was told under the topic of its type.
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each value was told under the topic of its type
       told: <T>({ name }: Topic<T>) => told.get(toldKey(id, name)) as T | undefined,
       extension: (other) => this.#extensions.get(other),
     };

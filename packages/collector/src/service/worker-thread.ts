@@ -127,7 +127,7 @@ export class WorkerThread {
   }
 
   #send(message: ToWorker): void {
-    this.#worker.postMessage(message);
+    this.#worker.postMessage(message, []);
   }
 
   #died(how: string, cause?: unknown): void {

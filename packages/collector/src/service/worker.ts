@@ -11,6 +11,7 @@ import { SharedMemory } from "./shared-memory.ts";
 import { Telemetry } from "./telemetry.ts";
 
 const port = parentPort!;
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the other end of worker-thread.ts
 const data = workerData as WorkerData;
 const told = new Map(data.told);
 const telemetry = new Telemetry(data.serviceInstanceId);
@@ -61,7 +62,9 @@ async function handle(graph: Graph, message: ToWorker): Promise<void> {
       return;
     case "drain": {
       const { id, timeoutMs } = message;
-      const drained = await Promise.all(graph.exporters.map((exporter) => exporter.drain?.(timeoutMs) ?? true));
+      const drained = await Promise.all(
+        graph.exporters.map(async (exporter) => (await exporter.drain?.(timeoutMs)) ?? true),
+      );
       send({ kind: "drained", id, drained: drained.every(Boolean) });
       return;
     }

@@ -58,13 +58,13 @@ export class Workers {
   }
 
   #spawn(index: number, count: number, shared: Ready["shared"]): WorkerThread {
-    const { log, health, failed } = this.#supervision;
+    const { log, health } = this.#supervision;
     const worker = new WorkerThread(
       { ...this.#data, index, count, shared },
       {
         health: (component, problem) => health.set(String(index), component, problem),
         log: (line) => relog(log, line),
-        died: failed,
+        died: (error) => this.#supervision.failed(error),
       },
     );
     this.#threads.push(worker);
@@ -74,8 +74,10 @@ export class Workers {
 
 /** A line of a worker's pino, written again by the logger of whoever started the collector. */
 function relog(log: Logger, line: string): void {
-  const { level, time, pid, hostname, msg, ...rest } = JSON.parse(line) as Record<string, unknown>;
-  const name = log.levels.labels[Number(level)];
-  if (name === undefined || name === "silent") return;
-  log[name as "info"](rest, typeof msg === "string" ? msg : undefined);
+  const fields = new Map<string, unknown>(Object.entries(JSON.parse(line)));
+  const level = log.levels.labels[Number(fields.get("level"))];
+  const text = fields.get("msg");
+  for (const own of ["level", "time", "pid", "hostname", "msg"]) fields.delete(own);
+  if (level === "fatal" || level === "error" || level === "warn" || level === "info" || level === "debug")
+    log[level](Object.fromEntries(fields), typeof text === "string" ? text : undefined);
 }

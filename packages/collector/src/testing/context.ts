@@ -37,6 +37,7 @@ export function testSupervision(
   const told = new Map<string, unknown>();
   return {
     context: { ...testContext(id), tell: ({ name }, value) => void told.set(name, value), ...options },
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each value was told under the topic of its type
     told: <T>({ name }: Topic<T>) => told.get(name) as T | undefined,
   };
 }
