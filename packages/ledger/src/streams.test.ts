@@ -7,7 +7,7 @@ import { LedgerDirectory } from "./directory.ts";
 import { type FileIo, nodeFileIo } from "./io.ts";
 import { Ledger } from "./ledger.ts";
 import { decodeRow } from "./row-decode.ts";
-import { readSegment } from "./segment-file.ts";
+import { readSegment } from "./segment-rows.ts";
 import type { AppendResult, ClosedSegment, LedgerOptions } from "./types.ts";
 import { type RecordWindow, Seen } from "./window.ts";
 

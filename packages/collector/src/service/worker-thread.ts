@@ -143,6 +143,7 @@ export class WorkerThread {
       case "ready":
         return this.#started.resolve(message);
       case "failed":
+        this.#ending = true;
         return this.#started.reject(new CollectorError(message.code, message.message));
       case "health":
         return this.#events.health(message.component, message.problem);
