@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { Client, Metadata, credentials, status, type ServiceError } from "@grpc/grpc-js";
 import { encodeTraces } from "@otel-audit/otlp";
 import { readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
@@ -31,6 +32,8 @@ const spans = [
 ];
 const body = Buffer.from(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans }] }] }));
 
+const BOUNDLESS = { speaksFor: () => true, isNewMisuse: () => false, admit: () => {}, refund: () => {} };
+
 /** Knows the token "good", and a certificate. */
 class Guard implements Component, Authenticator {
   readonly peers: Peer[] = [];
@@ -42,8 +45,8 @@ class Guard implements Component, Authenticator {
     if (authorization === "Bearer slow") throw new AuthError("rate_limited", "slower", { retryAfterMs: 1_500 });
     if (authorization === "Bearer bad") throw new AuthError("forbidden", "not you");
     if (authorization !== "Bearer good" && !certificate) throw new AuthError("unauthenticated", "who are you?");
-    const id = certificate ? certificate.subject : "token";
-    return { id, tenant: "", roles: new Set(), speaksFor: () => true, admit: () => {} };
+    const id = certificate?.fingerprint256 ?? "token";
+    return { id, tenant: "", roles: new Set(), agents: [], ...BOUNDLESS };
   }
 }
 
@@ -185,7 +188,8 @@ describe("TLS", () => {
     const stranger = makeCertificate();
     expect((await post(otlpHttp!, { ca, key, cert })).status).toBe(200);
     expect(await call(otlpGrpc!, credentials.createSsl(ca, key, cert))).toBeUndefined();
-    expect(principals).toEqual(["CN=localhost", "CN=localhost"]);
+    const { fingerprint256 } = new X509Certificate(cert);
+    expect(principals).toEqual([fingerprint256, fingerprint256]);
     await expect(post(otlpHttp!, { ca })).rejects.toThrow(/./);
     await expect(post(otlpHttp!, { ca, ...stranger })).rejects.toThrow(/./);
     expect((await call(otlpGrpc!, credentials.createSsl(ca)))?.code).toBe(status.UNAVAILABLE);
