@@ -30,7 +30,7 @@ export function makeCertificate(...names: readonly (readonly AlternativeName[])[
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const algorithm = der(0x30, der(0x06, ECDSA_WITH_SHA256));
   // Of several in one file of authorities each has to be found by its name.
-  const commonName = `localhost ${randomBytes(4).toString("hex")}`;
+  const commonName = names.length === 0 ? "localhost" : `client ${randomBytes(4).toString("hex")}`;
   const name = der(0x30, der(0x31, der(0x30, der(0x06, COMMON_NAME), der(0x0c, Buffer.from(commonName)))));
   const day = 86_400_000;
   const validity = der(0x30, utcTime(Date.now() - day), utcTime(Date.now() + 6 * day));

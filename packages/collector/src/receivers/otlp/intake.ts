@@ -13,6 +13,8 @@ const KEEP_INDEXES = 64;
 const KEEP_INDEX_SPANS = 16_384;
 /** Milliseconds between two log lines about refused requests. */
 const WARN_EVERY_MS = 1_000;
+/** Different reasons that one answer tells. */
+const MAX_REASONS = 8;
 
 export type Encoding = "application/x-protobuf" | "application/json";
 
@@ -131,7 +133,7 @@ export class Intake {
       telemetry.accepted.traces.inc(labels, spans - rejected);
       if (rejections.length === 0) return TAKEN;
       if (rejected > 0) telemetry.failed.traces.inc(labels, rejected);
-      return { rejected, message: [...new Set(rejections.map(({ reason }) => reason))].join("; ") };
+      return { rejected, message: summary(rejections) };
     } catch (error) {
       telemetry.refused.traces.inc(labels, spans);
       throw error;
@@ -161,4 +163,11 @@ export class Intake {
 
 function countRejected(rejections: readonly Rejection[]): number {
   return rejections.reduce((sum, { spans }) => sum + spans, 0);
+}
+
+/** Why spans were rejected, each reason once. A sender chooses how many there are: some are told. */
+function summary(rejections: readonly Rejection[]): string {
+  const reasons = [...new Set(rejections.map(({ reason }) => reason))];
+  const more = reasons.length > MAX_REASONS ? `; and ${reasons.length - MAX_REASONS} more reasons` : "";
+  return reasons.slice(0, MAX_REASONS).join("; ") + more;
 }
