@@ -137,41 +137,62 @@ test("the views count once, show what repeats, and tell a conflict from a repeti
   expect(rows(`SELECT RecordId FROM otel_audit.audit_conflicts`)).toEqual([{ RecordId: "conflict" }]);
 });
 
+/** A record as VALUES take it. */
+const outcome = (
+  id: string,
+  outcome: string,
+  more: { of?: string; principal?: string; producer?: string; span?: string },
+): string =>
+  `('${id}', '${outcome}', '${more.principal ?? "p"}', 'agent:a', '${more.span ?? id.slice(0, 2)}', ` +
+  `map('audit.producer.id', '${more.producer ?? "thread"}'), ` +
+  `${more.of === undefined ? "map()" : `map('audit.record.supersedes', '${more.of}')`}, '${id.padEnd(16)}')`;
+const insertOutcomes = (...values: string[]): unknown =>
+  session.query(
+    "INSERT INTO otel_audit.audit_events (RecordId, Outcome, Principal, ActorId, SpanId, ResourceAttributes, " +
+      `SpanAttributes, ContentHash) SETTINGS deduplicate_insert = 'disable' VALUES ${values.join(", ")}`,
+  );
+
 test("an outcome that came late takes the place of unknown, but only for those who made the intent", () => {
-  const row = (
-    id: string,
-    outcome: string,
-    more: { of?: string; principal?: string; producer?: string; span?: string },
-  ): string =>
-    `('${id}', '${outcome}', '${more.principal ?? "p"}', 'agent:a', '${more.span ?? id.slice(0, 2)}', ` +
-    `map('audit.producer.id', '${more.producer ?? "thread"}'), ` +
-    `${more.of === undefined ? "map()" : `map('audit.record.supersedes', '${more.of}')`}, '${id.padEnd(16)}')`;
-  const insert = (...values: string[]): unknown =>
-    session.query(
-      "INSERT INTO otel_audit.audit_events (RecordId, Outcome, Principal, ActorId, SpanId, ResourceAttributes, " +
-        `SpanAttributes, ContentHash) SETTINGS deduplicate_insert = 'disable' VALUES ${values.join(", ")}`,
-    );
-  insert(row("o1-intent", "unknown", {}), row("o1-late", "failure", { of: "o1-intent" }));
+  insertOutcomes(outcome("o1-intent", "unknown", {}), outcome("o1-late", "failure", { of: "o1-intent" }));
   // Sent twice, and superseded: none of the copies is left.
-  insert(
-    row("o2-intent", "unknown", {}),
-    row("o2-intent", "unknown", {}),
-    row("o2-late", "success", { of: "o2-intent" }),
+  insertOutcomes(
+    outcome("o2-intent", "unknown", {}),
+    outcome("o2-intent", "unknown", {}),
+    outcome("o2-late", "success", { of: "o2-intent" }),
   );
   // An outcome that is known gives way to nothing.
-  insert(row("o3-done", "success", {}), row("o3-late", "failure", { of: "o3-done" }));
-  insert(row("o4-intent", "unknown", {}), row("o4-late", "success", { of: "o4-intent", principal: "stranger" }));
-  insert(row("o5-intent", "unknown", {}), row("o5-late", "success", { of: "o5-intent", producer: "another" }));
-  insert(row("o6-intent", "unknown", {}), row("o6-late", "success", { of: "o6-intent", span: "zz" }));
-  insert(row("o7-intent", "unknown", { producer: "" }), row("o7-late", "success", { of: "o7-intent", producer: "" }));
+  insertOutcomes(outcome("o3-done", "success", {}), outcome("o3-late", "failure", { of: "o3-done" }));
+  insertOutcomes(
+    outcome("o4-intent", "unknown", {}),
+    outcome("o4-late", "success", { of: "o4-intent", principal: "stranger" }),
+  );
+  insertOutcomes(
+    outcome("o5-intent", "unknown", {}),
+    outcome("o5-late", "success", { of: "o5-intent", producer: "another" }),
+  );
+  insertOutcomes(outcome("o6-intent", "unknown", {}), outcome("o6-late", "success", { of: "o6-intent", span: "zz" }));
+  insertOutcomes(
+    outcome("o7-intent", "unknown", { producer: "" }),
+    outcome("o7-late", "success", { of: "o7-intent", producer: "" }),
+  );
   // Neither does another unknown one hide it.
-  insert(row("o8-intent", "unknown", {}), row("o8-late", "unknown", { of: "o8-intent" }));
+  insertOutcomes(outcome("o8-intent", "unknown", {}), outcome("o8-late", "unknown", { of: "o8-intent" }));
   const once = "SELECT RecordId FROM otel_audit.audit_events_once WHERE match(RecordId, '^o[0-9]-') ORDER BY RecordId";
   expect(rows<{ RecordId: string }>(once).map(({ RecordId }) => RecordId)).toEqual([
     "o1-late",
     "o2-late",
-    ...["o3-done", "o3-late", "o4-intent", "o4-late", "o5-intent", "o5-late"],
-    ...["o6-intent", "o6-late", "o7-intent", "o7-late", "o8-intent", "o8-late"],
+    "o3-done",
+    "o3-late",
+    "o4-intent",
+    "o4-late",
+    "o5-intent",
+    "o5-late",
+    "o6-intent",
+    "o6-late",
+    "o7-intent",
+    "o7-late",
+    "o8-intent",
+    "o8-late",
   ]);
 });
 

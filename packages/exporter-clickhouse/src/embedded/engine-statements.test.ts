@@ -10,7 +10,7 @@ import { TestEngine, traceRow } from "../testing/test-engine.ts";
 let server: TestEngine;
 
 beforeAll(async () => {
-  server = await TestEngine.start({ readerSeconds: 10, insertBytes: 256 * 2 ** 20 });
+  server = await TestEngine.start({ readerSeconds: 60, insertBytes: 256 * 2 ** 20 });
 });
 
 afterAll(() => server.stop());

@@ -35,6 +35,7 @@ export function checkRead(
   for (const [index, token] of tokens.entries()) {
     const next = tokens[index + 1];
     if (isWord(token, "INTO") && isWord(next, "OUTFILE")) throw refused("INTO OUTFILE is not available here");
+    checkSettings(token, next, tokens[index + 2]);
     const name = identifier(token);
     if (name === undefined) continue;
     checkFunction(name, next, catalogue);
@@ -46,6 +47,18 @@ export function checkRead(
     }
   }
   return tokens;
+}
+
+/**
+ * With `readonly = 1` the engine refuses a change in the outermost clause only: in a subquery, or by a profile, it takes it.
+ * What may be set comes in the address.
+ */
+function checkSettings(token: Token, name: Token | undefined, equals: Token | undefined): void {
+  if (!isWord(token, "SETTINGS") || identifier(name) === undefined || !isSymbol(equals, "=")) return;
+  throw exception(
+    "READONLY",
+    `Cannot modify '${name?.text}' setting in readonly mode: there is no SETTINGS clause here`,
+  );
 }
 
 function checkFunction(name: string, next: Token | undefined, catalogue: Catalogue): void {

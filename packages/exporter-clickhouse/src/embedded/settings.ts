@@ -36,6 +36,9 @@ const INSERT_SETTINGS = names(`
   distributed_foreground_insert, parallel_view_processing
 `);
 
+/** `FORMAT Protobuf` writes the schema that it made up into the file of this name, whatever it is. */
+const WRITES_A_FILE = "output_format_schema";
+
 /** Limits: a client may tighten them. */
 const TIGHTENED = new Set([
   "max_execution_time",
@@ -79,6 +82,7 @@ export function readSettings(search: URLSearchParams, kind: "read" | "insert"): 
 
 function mayChange(name: string, kind: "read" | "insert"): boolean {
   if (kind === "insert") return INSERT_SETTINGS.has(name) || /^input_format_[a-z0-9_]+$/.test(name);
+  if (name === WRITES_A_FILE) return false;
   return READ_SETTINGS.has(name) || TIGHTENED.has(name) || /^output_format_[a-z0-9_]+$/.test(name);
 }
 
