@@ -10,7 +10,7 @@ import { OtlpError } from "./errors.ts";
 import { EventFields, LinkFields, ScopeFields, SpanFields } from "./fields.ts";
 import { readEvent, readLink, readResource, readScope, readSpan } from "./read.ts";
 import { readAnyValue, readAttributes } from "./read-value.ts";
-import { encodePartialSuccess, encodeStatus } from "./response.ts";
+import { encodePartialSuccess, encodeStatus, statusToJson } from "./response.ts";
 import { scanTraces } from "./scan.ts";
 import { type AttributeValue, DoubleValue } from "./value.ts";
 
@@ -182,6 +182,38 @@ describe("encode and decode", () => {
     });
     expect(proto.rpcStatus.toObject(proto.rpcStatus.decode(encodeStatus(3, "no")))).toEqual({ code: 3, message: "no" });
     expect(encodeStatus(0, "")).toHaveLength(0);
+  });
+
+  test("a Status comes back with its RetryInfo, in protobuf and in JSON", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 16 }),
+        fc.string(),
+        fc.double({ min: 0, max: 1e10 }),
+        (code, message, wait) => {
+          const text = message.toWellFormed();
+          const read = proto.rpcStatus.toObject(proto.rpcStatus.decode(encodeStatus(code, message, wait)), {
+            defaults: true,
+          }) as { details: { typeUrl: string; value: Uint8Array }[] };
+          expect(read).toMatchObject({ code, message: text });
+          const [{ typeUrl, value }] = read.details as [{ typeUrl: string; value: Uint8Array }];
+          const { retryDelay } = proto.retryInfo.toObject(proto.retryInfo.decode(value), {
+            defaults: true,
+            longs: Number,
+          }) as { retryDelay: { seconds: number; nanos: number } };
+          const ms = retryDelay.seconds * 1000 + retryDelay.nanos / 1e6;
+          expect(ms).toBe(Math.ceil(wait));
+          const json = JSON.parse(statusToJson(code, message, wait)) as { details: unknown[] };
+          expect(json).toMatchObject({ code, message });
+          expect(json.details).toEqual([{ "@type": typeUrl, retryDelay: `${ms / 1000}s` }]);
+        },
+      ),
+    );
+  });
+
+  test("a Status without a hint has no details", () => {
+    expect(proto.rpcStatus.toObject(proto.rpcStatus.decode(encodeStatus(3, "no")))).not.toHaveProperty("details");
+    expect(JSON.parse(statusToJson(3, "no"))).toEqual({ code: 3, message: "no" });
   });
 });
 

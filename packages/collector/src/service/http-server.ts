@@ -32,6 +32,8 @@ export class HttpServer {
       connectionsCheckingInterval: CHECK_INTERVAL_MS,
       keepAliveTimeout: KEEP_ALIVE_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
+      // Node would answer without a body; those who listen here look at Host themselves.
+      requireHostHeader: false,
     };
     if (certificates) {
       const secure = createSecureServer({ ...options, ...certificates.serverOptions }, listener);

@@ -3,7 +3,7 @@ import { TLSSocket } from "node:tls";
 import type { Socket } from "node:net";
 import { isAuthenticator, type Authenticator, type Principal } from "../../auth.ts";
 import type { CreateContext } from "../../component.ts";
-import { isLoopbackHostHeader, type Address, type UnixAddress } from "../../config/address.ts";
+import { isLoopback, isLoopbackHostHeader, type Address, type UnixAddress } from "../../config/address.ts";
 import { configError } from "../../errors.ts";
 import { RequestError } from "./request-error.ts";
 
@@ -35,6 +35,8 @@ export class Doorkeeper {
   constructor(path: readonly string[], { auth, tls, endpoint }: Doors, context: CreateContext) {
     this.#checksHost = auth === undefined && tls?.client_ca_file === undefined && !("path" in endpoint);
     if (auth === undefined) return;
+    if (tls === undefined && !("path" in endpoint) && !isLoopback(endpoint.host))
+      context.log.warn({ listener: path.join("::") }, "tokens arrive here without TLS: who reads the network has them");
     const extension = context.extension(auth.authenticator);
     const where = [...path, "auth", "authenticator"];
     if (extension === undefined)

@@ -110,7 +110,7 @@ function respond(stream: ServerHttp2Stream, { rejected, message }: Outcome): voi
 
 /** "Trailers-Only": the status is in the only header block. */
 function refuse(stream: ServerHttp2Stream, error: RequestError): void {
-  if (stream.destroyed || stream.closed) return;
+  if (stream.destroyed || stream.closed || stream.headersSent) return;
   const message = error.message.slice(0, MAX_MESSAGE);
   const { grpcCode: code, retryAfterMs } = error;
   const details = retryAfterMs !== undefined && Buffer.from(encodeStatus(code, message, retryAfterMs));

@@ -85,6 +85,8 @@ export class OtlpHttp {
     const { socket, headers, rawHeaders } = request;
     this.#open.set(socket, { response, encoding });
     try {
+      if (headers.host === undefined && request.httpVersion === "1.1")
+        throw new RequestError("invalid", "the request has no Host header");
       const principal = this.#doorkeeper.admit({ socket, host: headers.host, rawHeaders });
       const signal = this.#signal(request);
       if (type !== encoding) throw unsupportedType(type);
