@@ -19,7 +19,7 @@ const MAY_BE_CUT = LIMITS.actorId - 3;
 /** Bytes of event, actor id and actor type; who sends longer ones is asked for each. */
 const MAX_REMEMBERED = 1024;
 /** A power of two. */
-const SLOTS = 1024;
+const SLOTS = 8192;
 
 type Identify = NonNullable<CollectorFacts["identify"]>;
 
@@ -76,21 +76,22 @@ function lengthOf({ start, end }: TypedColumns): number {
 }
 
 /** FNV-1a, folded to a slot. Who fills the table with actors that meet only makes it ask again. */
-function hashOf({ buffer, start, end }: TypedColumns): number {
+function hashOf({ buffer: { bytes }, start, end }: TypedColumns): number {
   let hash = 0x811c9dc5;
   for (const column of KEY_COLUMNS) {
-    for (let at = start[column]!; at < end[column]!; at++) hash = Math.imul(hash ^ buffer.bytes[at]!, 0x01000193);
+    for (let at = start[column]!; at < end[column]!; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
   }
   return (hash ^ (hash >>> 15)) & (SLOTS - 1);
 }
 
 function isSame({ lengths, bytes }: Known, { buffer, start, end }: TypedColumns): boolean {
+  const own = buffer.bytes;
   let at = 0;
   for (let i = 0; i < KEY_COLUMNS.length; i++) {
     const from = start[KEY_COLUMNS[i]!]!;
     const length = end[KEY_COLUMNS[i]!]! - from;
     if (length !== lengths[i]) return false;
-    for (let j = 0; j < length; j++) if (buffer.bytes[from + j] !== bytes[at++]) return false;
+    for (let j = 0; j < length; j++) if (own[from + j] !== bytes[at++]) return false;
   }
   return true;
 }
