@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
-import { pino, type Logger } from "pino";
+import type { Logger } from "pino";
 import type { ReceiverEndpoints } from "../component.ts";
 import { offsetPort, type Address } from "../config/address.ts";
 import { parseConfig } from "../config/config.ts";
@@ -13,6 +13,7 @@ import { makeDataDir, writeState } from "./data-dir.ts";
 import { HealthState } from "./health-state.ts";
 import { HttpServer, refuseForeign } from "./http-server.ts";
 import { checkReusePort } from "./reuse-port.ts";
+import { makeLog } from "./log.ts";
 import { Supervised } from "./supervised.ts";
 import { Telemetry } from "./telemetry.ts";
 import { setV8Flags } from "./v8-flags.ts";
@@ -52,7 +53,7 @@ export class Collector {
 
   private constructor(config: CollectorConfig, options: CollectorOptions, dataDir: string) {
     const { telemetry } = config.service;
-    const log = options.log ?? pino({ level: telemetry.logs.level }, pino.destination({ fd: 2, sync: true }));
+    const log = options.log ?? makeLog(telemetry.logs);
     const portOffset = options.portOffset ?? 0;
     const serviceInstanceId = randomUUID();
     const health = new HealthState();

@@ -6,6 +6,7 @@ import { CollectorError, errorMessage } from "../errors.ts";
 import { MemoryPool } from "../memory.ts";
 import { buildGraph, type Graph } from "./graph.ts";
 import { HealthState } from "./health-state.ts";
+import { makeLog } from "./log.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./messages.ts";
 import { SharedMemory } from "./shared-memory.ts";
 import { Telemetry } from "./telemetry.ts";
@@ -21,20 +22,16 @@ function send(message: FromWorker): void {
   port.postMessage(message);
 }
 
-function makeLog(): Logger {
-  const options = {
-    level: data.logLevel,
-    ...(data.count > 1 && { mixin: () => ({ worker: data.index }) }),
-  };
-  return data.forwardLog
-    ? pino(options, { write: (line: string) => send({ kind: "log", line }) })
-    : pino(options, pino.destination({ fd: 2, sync: true }));
+function workerLog(): Logger {
+  const options = data.count > 1 ? { mixin: () => ({ worker: data.index }) } : {};
+  if (!data.forwardLog) return makeLog(data.config.service.telemetry.logs, options);
+  return pino({ ...options, level: data.logLevel }, { write: (line: string) => send({ kind: "log", line }) });
 }
 
 function build(): Graph {
   const own = new HealthState().of("");
   return buildGraph(data.config, {
-    log: makeLog(),
+    log: workerLog(),
     telemetry,
     dataDir: data.dataDir,
     portOffset: data.portOffset,
