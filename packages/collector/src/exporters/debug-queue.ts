@@ -81,6 +81,9 @@ export class DebugQueue {
     const labels = { exporter: context.id, data_type: signal };
     context.telemetry.queueCapacity.set(labels, limits.requests);
     context.telemetry.queueSize.set(labels, 0);
+    // A series that is not there cannot be told from one that nothing has raised yet.
+    const { sent, sendFailed, enqueueFailed } = context.telemetry;
+    for (const counter of [sent, sendFailed, enqueueFailed]) counter[signal].inc({ exporter: context.id }, 0);
   }
 
   put(request: DebugRequest): void {

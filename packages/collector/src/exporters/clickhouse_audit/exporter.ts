@@ -116,6 +116,9 @@ export class ClickhouseAuditExporter implements Exporter {
   #observe(ledger: Ledger): void {
     const { telemetry, id } = this.#context;
     const labels = { exporter: id };
+    // A series that is not there cannot be told from one that nothing has raised yet.
+    const { records, duplicates, conflicts, refusedRecords, sent } = telemetry;
+    for (const counter of [records, duplicates, conflicts, refusedRecords, sent.traces]) counter.inc(labels, 0);
     telemetry.observe("otel_audit_log_bytes", "Bytes of records in the log", () => ledger.stats().logBytes, labels);
     telemetry.observe(
       "otel_audit_segment_backlog",

@@ -1,5 +1,5 @@
-import { countItems } from "@otel-audit/otlp";
 import type { CreateContext, Exporter, Rejection, Signal, SignalBatch } from "../../component.ts";
+import { signalItems } from "../../signal-items.ts";
 import type { TraceBatch } from "../../trace-batch.ts";
 import { debugRequest } from "../debug-queue.ts";
 import { signalUrl, type OtlphttpConfig } from "./config.ts";
@@ -23,10 +23,9 @@ export class OtlphttpExporter implements Exporter {
     return [];
   }
 
-  async forward({ signal, bytes, contentType, memory }: SignalBatch): Promise<void> {
-    // Records of JSON are not counted: it would have to be parsed. Such a request counts as one.
-    const items = contentType === "application/json" ? 1 : countItems(signal, bytes);
-    this.#sender(signal).put({ bytes, items, memory, contentType });
+  async forward(batch: SignalBatch): Promise<void> {
+    const { signal, bytes, contentType, memory } = batch;
+    this.#sender(signal).put({ bytes, items: signalItems(batch), memory, contentType });
   }
 
   async drain(timeoutMs: number): Promise<boolean> {

@@ -1,4 +1,3 @@
-import { countItems } from "@otel-audit/otlp";
 import type {
   Component,
   Consumer,
@@ -8,6 +7,7 @@ import type {
   SignalBatch,
   SignalConsumer,
 } from "../../component.ts";
+import { signalItems } from "../../signal-items.ts";
 import type { TraceBatch } from "../../trace-batch.ts";
 import type { MemoryLimiterConfig } from "./config.ts";
 import { Limiter } from "./limiter.ts";
@@ -55,7 +55,7 @@ export class TracesMemoryLimiter extends MemoryLimiter<Consumer> implements Cons
 
 export class SignalMemoryLimiter extends MemoryLimiter<SignalConsumer> implements SignalConsumer {
   async forward(batch: SignalBatch): Promise<void> {
-    this.admit(batch.signal, batch.contentType === "application/json" ? 1 : countItems(batch.signal, batch.bytes));
+    this.admit(batch.signal, signalItems(batch));
     return this.next.forward(batch);
   }
 }

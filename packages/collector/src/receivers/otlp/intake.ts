@@ -1,7 +1,8 @@
 import type { Readable } from "node:stream";
-import { countItems, jsonToProtobuf, scanTraces, type SpanIndex } from "@otel-audit/otlp";
+import { jsonToProtobuf, scanTraces, type SpanIndex } from "@otel-audit/otlp";
 import type { Principal } from "../../auth.ts";
 import type { Consumer, CreateContext, Next, Rejection, Signal } from "../../component.ts";
+import { signalItems } from "../../signal-items.ts";
 import { TraceBatch } from "../../trace-batch.ts";
 import { decode, receive, type Body } from "./body.ts";
 import { InFlight, type BodyLimits, type Chunks } from "./in-flight.ts";
@@ -47,6 +48,8 @@ export class Intake {
   readonly #audit: InFlight;
   readonly #debug: InFlight;
   readonly #indexes: SpanIndex[] = [];
+  /** Labels by signal and transport. */
+  readonly #counted = new Map<string, { receiver: string; transport: string }>();
   #stopping = false;
   /** Refusals since the last line about them. */
   #refusals = 0;
@@ -111,6 +114,18 @@ export class Intake {
     return error;
   }
 
+  /** Of the counters. A series that is not there cannot be told from one that nothing has raised yet. */
+  #labels(signal: Signal, transport: string): { receiver: string; transport: string } {
+    const key = `${signal} ${transport}`;
+    let labels = this.#counted.get(key);
+    if (labels) return labels;
+    labels = { receiver: this.#context.id, transport };
+    this.#counted.set(key, labels);
+    const { accepted, refused, failed } = this.#context.telemetry;
+    for (const counter of [accepted, refused, failed]) counter[signal].inc(labels, 0);
+    return labels;
+  }
+
   /** Hands a body on. Its memory and the index serve other requests afterwards, but not when anything went wrong. */
   async #scan({ bytes, memory }: Body, { principal, transport }: Call): Promise<Outcome> {
     const index = scanTraces(bytes, this.#indexes.pop());
@@ -123,8 +138,8 @@ export class Intake {
   }
 
   async #consume(batch: TraceBatch, transport: string, next: Consumer): Promise<Outcome> {
-    const { telemetry, id } = this.#context;
-    const labels = { receiver: id, transport };
+    const { telemetry } = this.#context;
+    const labels = this.#labels("traces", transport);
     const { spans } = batch;
     try {
       const rejections = await next.consume(batch);
@@ -146,9 +161,9 @@ export class Intake {
     { encoding: contentType, transport }: Call,
   ): Promise<Outcome> {
     if (bytes.length === 0) return TAKEN;
-    const { telemetry, id } = this.#context;
-    const labels = { receiver: id, transport };
-    const items = contentType === "application/json" ? 0 : countItems(signal, bytes);
+    const { telemetry } = this.#context;
+    const labels = this.#labels(signal, transport);
+    const items = signalItems({ signal, bytes, contentType });
     try {
       await this.#next[signal]!.forward({ signal, bytes, contentType, memory });
     } catch (error) {
