@@ -124,23 +124,23 @@ function find(
   );
 }
 
-describe("the public dashboard 15983", () => {
-  /**
-   * How it finds out how names are written here: it asks for series and cuts these out of the first answer, which Prometheus
-   * writes as `name{labels}`. Nothing found is nothing.
-   */
-  function variable(name: RegExp, cut: RegExp): string {
-    const answers = series
-      .filter((one) => name.test(one.name))
-      .map(
-        (one) =>
-          `${one.name}{${Object.keys(one.labels)
-            .map((label) => `${label}="x"`)
-            .join(",")}}`,
-      );
-    return answers.map((answer) => cut.exec(answer)).find(Boolean)?.[1] ?? "";
-  }
+/**
+ * How the public dashboard finds out how names are written here: it asks for series and cuts these out of the first answer, which Prometheus
+ * writes as `name{labels}`. Nothing found is nothing.
+ */
+function variable(name: RegExp, cut: RegExp): string {
+  const answers = series
+    .filter((one) => name.test(one.name))
+    .map(
+      (one) =>
+        `${one.name}{${Object.keys(one.labels)
+          .map((label) => `${label}="x"`)
+          .join(",")}}`,
+    );
+  return answers.map((answer) => cut.exec(answer)).find(Boolean)?.[1] ?? "";
+}
 
+describe("the public dashboard 15983", () => {
   const NAMES: readonly [panel: string, name: string, labels: readonly string[], equal?: Record<string, string>][] = [
     ...["spans", "log_records", "metric_points"].flatMap((items): typeof NAMES => [
       [`${items} received`, `otelcol_receiver_accepted_${items}{total}`, ["receiver", "transport"]],
