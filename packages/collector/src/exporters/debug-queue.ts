@@ -2,6 +2,7 @@ import { scheduler } from "node:timers/promises";
 import type { CreateContext, Signal } from "../component.ts";
 import type { Memory } from "../memory.ts";
 import type { TraceBatch } from "../trace-batch.ts";
+import { Fifo } from "./fifo.ts";
 
 export interface QueueLimits {
   readonly requests: number;
@@ -51,7 +52,7 @@ export type Send = (request: Pick<DebugRequest, "bytes" | "contentType">, signal
  * counted as `otelcol_exporter_enqueue_failed_spans` (or `_log_records`, `_metric_points`).
  */
 export class DebugQueue {
-  readonly #items: DebugRequest[] = [];
+  readonly #items = new Fifo<DebugRequest>();
   #bytes = 0;
   #sending = 0;
   #closing = false;
@@ -88,7 +89,8 @@ export class DebugQueue {
 
   put(request: DebugRequest): void {
     request.memory?.retain();
-    if (this.#closing) return this.#drop(request);
+    // One that never fits must not push out all the others first.
+    if (this.#closing || request.bytes.length > this.#limits.bytes) return this.#drop(request);
     this.#items.push(request);
     this.#bytes += request.bytes.length;
     while (this.#items.length > this.#limits.requests || this.#bytes > this.#limits.bytes) this.#drop(this.#shift()!);
@@ -157,7 +159,7 @@ export class DebugQueue {
       if (!item) break;
       items.push(item);
       bytes += item.bytes.length;
-    } while (this.#batching && bytes + (this.#items[0]?.bytes.length ?? 0) <= this.#batching.maxBytes);
+    } while (this.#batching && bytes + (this.#items.peek()?.bytes.length ?? 0) <= this.#batching.maxBytes);
     if (items.length === 0) return;
     const [first] = items;
     const request: DebugRequest = {
