@@ -36,7 +36,7 @@ export class ByteSink {
     const { view } = this;
     const from = source.view;
     let i = 0;
-    for (; i + 4 <= size; i += 4) view.setInt32(at + i, from.getInt32(start + i));
+    for (; i + 8 <= size; i += 8) view.setBigInt64(at + i, from.getBigInt64(start + i));
     for (; i < size; i++) view.setUint8(at + i, from.getUint8(start + i));
   }
 

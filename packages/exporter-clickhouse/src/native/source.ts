@@ -15,7 +15,7 @@ export function viewOf(bytes: Uint8Array): DataView {
 /** Whether `length` bytes are the same. Values are short: four bytes a step beats a call into native code. */
 export function areEqual(a: DataView, atA: number, b: DataView, atB: number, length: number): boolean {
   let i = 0;
-  for (; i + 4 <= length; i += 4) if (a.getInt32(atA + i) !== b.getInt32(atB + i)) return false;
+  for (; i + 8 <= length; i += 8) if (a.getBigInt64(atA + i) !== b.getBigInt64(atB + i)) return false;
   for (; i < length; i++) if (a.getUint8(atA + i) !== b.getUint8(atB + i)) return false;
   return true;
 }
