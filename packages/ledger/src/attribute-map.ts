@@ -2,11 +2,13 @@ import { type AttributeList, ValueKind } from "@otel-audit/otlp";
 import { COLLECTOR_ONLY, PLAIN, classifyKey, needsQualifier } from "./attribute-keys.ts";
 import { cutAt } from "./byte-buffer.ts";
 import type { EntryTable } from "./entry-table.ts";
+import { type KeyShape, KeyShapes } from "./key-shape.ts";
 import type { RecordNotes } from "./record-notes.ts";
 import { LIMITS, RowFlag, TYPED_COLUMNS } from "./row-format.ts";
 import { ValueWriter } from "./value-text.ts";
 
 const values = new ValueWriter();
+const shapes = new KeyShapes();
 
 /** Row of the AttributeList that fills each typed column, -1 for none. */
 export class TypedIndex {
@@ -15,6 +17,39 @@ export class TypedIndex {
   clear(): void {
     this.row.fill(-1);
   }
+}
+
+/** As `fillMap` for a span's own attributes, with a look at what the same keys meant the last time. */
+export function fillSpanMap(
+  table: EntryTable,
+  notes: RecordNotes,
+  bytes: Uint8Array,
+  list: AttributeList,
+  typed: TypedIndex,
+): boolean {
+  const shape = notes.stage === 2 ? undefined : shapes.find(bytes, list);
+  if (shape === undefined) {
+    typed.clear();
+    return fillMap(table, notes, bytes, list, "", typed);
+  }
+  typed.row.set(shape.typed);
+  fillShape(table, notes, bytes, list, shape);
+  return true;
+}
+
+function fillShape(
+  table: EntryTable,
+  notes: RecordNotes,
+  bytes: Uint8Array,
+  list: AttributeList,
+  { plain }: KeyShape,
+): void {
+  let budget: number = LIMITS.record;
+  for (let i = 0; i < plain.length && budget > 0; i++) {
+    const row = plain[i]!;
+    budget -= list.keyEnd[row]! - list.keyStart[row]! + addEntry(table, notes, bytes, list, row, "");
+  }
+  if (budget <= 0) notes.overflow = true;
 }
 
 /**

@@ -47,7 +47,7 @@ export class EntryTable {
   /** Adds all entries of a table that has only entries of its own. */
   addAll(other: EntryTable): void {
     const shift = this.own.length;
-    this.own.copy(other.own.bytes, 0, other.own.length);
+    this.own.copyFrom(other.own);
     for (let i = 0; i < other.count; i++) {
       const cell = i * 5;
       const cells = other.#cells;
@@ -90,9 +90,15 @@ export class EntryTable {
       const cell = order[i]! * 5;
       const cells = this.#cells;
       const from = cells[cell + 4]!;
-      out.string((from & 1) === 0 ? request : this.own.bytes, cells[cell]!, cells[cell + 1]!);
-      out.string((from & 2) === 0 ? request : this.own.bytes, cells[cell + 2]!, cells[cell + 3]!);
+      this.#writeText(out, request, (from & 1) === 1, cells[cell]!, cells[cell + 1]!);
+      this.#writeText(out, request, (from & 2) === 2, cells[cell + 2]!, cells[cell + 3]!);
     }
+  }
+
+  #writeText(out: ByteBuffer, request: Uint8Array, isOwn: boolean, start: number, end: number): void {
+    out.varint(end - start);
+    if (isOwn) out.copyFrom(this.own, start, end);
+    else out.copy(request, start, end);
   }
 
   #compare(request: Uint8Array, a: number, b: number): number {

@@ -14,6 +14,7 @@ const arrays = [new ByteBuffer(), new ByteBuffer(), new ByteBuffer(), new ByteBu
 
 /** Writes the three Events.* columns. Returns false when events or attributes of them were left out. */
 export function writeEvents(out: ByteBuffer, notes: RecordNotes, bytes: Uint8Array, span: SpanFields): boolean {
+  if (span.eventCount === 0) return writeNone(out, 3);
   const [times, names, attributes] = arrays;
   const count = notes.stage === 0 ? Math.min(span.eventCount, LIMITS.events) : 0;
   let complete = count === span.eventCount;
@@ -33,6 +34,7 @@ export function writeEvents(out: ByteBuffer, notes: RecordNotes, bytes: Uint8Arr
 
 /** Writes the four Links.* columns. Returns false when links or attributes of them were left out. */
 export function writeLinks(out: ByteBuffer, notes: RecordNotes, bytes: Uint8Array, span: SpanFields): boolean {
+  if (span.linkCount === 0) return writeNone(out, 4);
   const [traceIds, spanIds, states, attributes] = arrays;
   const count = notes.stage === 0 ? Math.min(span.linkCount, LIMITS.events) : 0;
   let complete = count === span.linkCount;
@@ -88,10 +90,16 @@ function writeAttributes(
   return complete;
 }
 
+/** Empty arrays; nothing was left out. */
+function writeNone(out: ByteBuffer, columns: number): true {
+  out.zeros(columns);
+  return true;
+}
+
 function writeArrays(out: ByteBuffer, count: number, columns: number): void {
   for (const array of arrays.slice(0, columns)) {
     out.varint(count);
-    out.copy(array.bytes, 0, array.length);
+    out.copyFrom(array);
   }
 }
 

@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import { SpanFields, type SpanIndex, readSpan } from "@otel-audit/otlp";
 import { AUDIT_RECORD_ORIGIN_VALUE_EFFECT, AUDIT_RECORD_ORIGIN_VALUE_REPORTED } from "@otel-audit/semantic-conventions";
-import { TypedIndex, fillMap } from "./attribute-map.ts";
+import { TypedIndex, fillSpanMap } from "./attribute-map.ts";
 import { ByteBuffer, cutAt } from "./byte-buffer.ts";
 import { EntryTable } from "./entry-table.ts";
 import { Identities } from "./identity.ts";
@@ -24,6 +24,7 @@ const LAST_BEFORE_PRINCIPAL = TypedColumns.find("CredentialId");
 const LAST_BEFORE_VERDICT = TypedColumns.find("PolicyReason");
 const NO_VERDICT: CollectorVerdict = { decision: "", policyId: "", policyVersion: "", ruleId: "", reason: "" };
 const encoder = new TextEncoder();
+const EFFECT = encoder.encode(AUDIT_RECORD_ORIGIN_VALUE_EFFECT);
 
 /**
  * Turns spans into rows of format 1 (rules E1 to E9). Works on bytes: strings of the producer never become JS strings,
@@ -117,9 +118,8 @@ export class RowEncoder {
     notes.reset(stage);
     notes.include(this.#resource.notes);
     notes.include(this.#scope.notes);
-    this.#typed.clear();
     this.#map.clear();
-    this.#incomplete = !fillMap(this.#map, notes, index.bytes, this.#span.attributes, "", this.#typed);
+    this.#incomplete = !fillSpanMap(this.#map, notes, index.bytes, this.#span.attributes, this.#typed);
     this.#columns.fill(notes, index.bytes, this.#span.attributes, this.#typed);
     if (this.#columns.isEmpty(RECORD_ID)) {
       notes.flags |= RowFlag.DerivedRecordId;
@@ -134,11 +134,9 @@ export class RowEncoder {
     const span = this.#span;
     const rowStart = out.length;
     this.#writeTail(bytes, verdict);
-    out.reserve(ROW_OFFSET.end);
-    out.bytes.fill(0, rowStart, rowStart + ROW_OFFSET.end);
+    out.zeros(ROW_OFFSET.end);
     out.bytes.writeUInt16LE(ROW_FORMAT, rowStart + ROW_OFFSET.format);
-    out.bytes.write(digest.slice(0, 16), rowStart + ROW_OFFSET.contentHash, "latin1");
-    out.length += ROW_OFFSET.end;
+    for (let i = 0; i < 16; i++) out.bytes[rowStart + ROW_OFFSET.contentHash + i] = digest.charCodeAt(i);
     this.#writeTime(out, "start_time_unix_nano", span.startTimeOffset);
     writeId(out, bytes, span.traceIdStart, span.traceIdEnd);
     writeId(out, bytes, span.spanIdStart, span.spanIdEnd);
@@ -146,14 +144,14 @@ export class RowEncoder {
     writeText(out, notes, "column:TraceState", bytes, span.traceStateStart, span.traceStateEnd);
     writeText(out, notes, "column:SpanName", bytes, span.nameStart, span.nameEnd);
     out.asciiString(SPAN_KINDS[span.kind] ?? String(span.kind));
-    out.copy(this.#resource.columns.bytes, 0, this.#resource.columns.length);
-    out.copy(this.#scope.columns.bytes, 0, this.#scope.columns.length);
+    out.copyFrom(this.#resource.columns);
+    out.copyFrom(this.#scope.columns);
     if (this.#incomplete) notes.flags |= RowFlag.PartsDropped;
     if (this.#incomplete || notes.stage > 0) notes.noteWhole("span", bytes, span.start, span.end);
     this.#map.addAll(notes.extras);
     this.#map.write(out, bytes);
     const tailStart = out.length;
-    out.copy(this.#tail.bytes, 0, this.#tail.length);
+    out.copyFrom(this.#tail);
     this.recordIdStart += tailStart;
     this.recordIdEnd += tailStart;
     notes.types.write(out, bytes);
@@ -171,25 +169,24 @@ export class RowEncoder {
     writeText(tail, notes, "column:StatusMessage", bytes, span.statusMessageStart, span.statusMessageEnd);
     if (!writeEvents(tail, notes, bytes, span)) this.#incomplete = true;
     if (!writeLinks(tail, notes, bytes, span)) this.#incomplete = true;
-    for (let i = 0; i < TYPED_COLUMNS.length; i++) {
-      this.#columns.write(tail, i);
-      if (i === RECORD_ID) {
-        this.recordIdEnd = tail.length;
-        this.recordIdStart = tail.length - (this.#columns.end[i]! - this.#columns.start[i]!);
-      } else if (i === LAST_BEFORE_PRINCIPAL) {
-        tail.string(this.principal, 0, this.principal.length);
-        tail.asciiString(this.#provenance);
-        tail.string(this.#tenant, 0, this.#tenant.length);
-      } else if (i === LAST_BEFORE_VERDICT) {
-        const { decision, policyId, policyVersion, ruleId, reason } = verdict;
-        for (const text of [decision, policyId, policyVersion, ruleId, reason]) writeOwnText(tail, text);
-      }
-    }
+    const columns = this.#columns;
+    columns.write(tail, 0, RECORD_ID);
+    this.recordIdEnd = tail.length;
+    this.recordIdStart = tail.length - (columns.end[RECORD_ID]! - columns.start[RECORD_ID]!);
+    columns.write(tail, RECORD_ID + 1, LAST_BEFORE_PRINCIPAL);
+    tail.string(this.principal, 0, this.principal.length);
+    tail.asciiString(this.#provenance);
+    tail.string(this.#tenant, 0, this.#tenant.length);
+    columns.write(tail, LAST_BEFORE_PRINCIPAL + 1, LAST_BEFORE_VERDICT);
+    const { decision, policyId, policyVersion, ruleId, reason } = verdict;
+    for (const text of [decision, policyId, policyVersion, ruleId, reason]) writeOwnText(tail, text);
+    columns.write(tail, LAST_BEFORE_VERDICT + 1, TYPED_COLUMNS.length - 1);
   }
 
   /** Forced by the collector, or the producer's `effect`; everything else is `reported`. */
   #setOrigin(): void {
     const columns = this.#columns;
+    if (this.#facts.origin === undefined && columns.is(ORIGIN, EFFECT)) return;
     const sent = columns.text(ORIGIN);
     const origin =
       this.#facts.origin ??

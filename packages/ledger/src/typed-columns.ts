@@ -29,18 +29,29 @@ export class TypedColumns {
   fill(notes: RecordNotes, bytes: Uint8Array, list: AttributeList, typed: TypedIndex): void {
     this.buffer.clear();
     this.cut = undefined;
+    const { buffer, start, end } = this;
     for (let i = 0; i < COUNT; i++) {
-      const column = TYPED_COLUMNS[i]!;
       const row = typed.row[i]!;
-      this.start[i] = this.buffer.length;
-      if (column.entries !== undefined) this.#fillArray(notes, bytes, list, row, column);
-      else if (row >= 0) this.#fillString(notes, bytes, list, row, column);
-      this.end[i] = this.buffer.length;
+      start[i] = buffer.length;
+      if (row >= 0) {
+        const column = TYPED_COLUMNS[i]!;
+        if (column.entries === undefined) this.#fillString(notes, bytes, list, row, column);
+        else this.#fillArray(notes, bytes, list, row, column);
+      }
+      end[i] = buffer.length;
     }
   }
 
   isEmpty(i: number): boolean {
     return this.start[i] === this.end[i];
+  }
+
+  /** Whether a string column is exactly this text. */
+  is(i: number, text: Uint8Array): boolean {
+    const start = this.start[i]!;
+    if (this.end[i]! - start !== text.length) return false;
+    for (let at = 0; at < text.length; at++) if (this.buffer.bytes[start + at] !== text[at]) return false;
+    return true;
   }
 
   /** Replaces a column's text by our own words. The columns must stand in one piece, so it goes to the buffer's end. */
@@ -57,6 +68,7 @@ export class TypedColumns {
 
   /** The entries of an array column. */
   texts(i: number): string[] {
+    if (this.isEmpty(i)) return [];
     const bytes = this.buffer.bytes;
     const texts: string[] = [];
     let at = this.start[i]!;
@@ -76,12 +88,19 @@ export class TypedColumns {
     return texts;
   }
 
-  /** Writes a column's RowBinary. */
-  write(out: ByteBuffer, i: number): void {
-    const start = this.start[i]!;
-    const end = this.end[i]!;
-    if (TYPED_COLUMNS[i]!.entries === undefined) out.varint(end - start);
-    out.copy(this.buffer.bytes, start, end);
+  /** Writes the RowBinary of columns `from` to `to`, both inclusive. */
+  write(out: ByteBuffer, from: number, to: number): void {
+    for (let i = from; i <= to; i++) {
+      const start = this.start[i]!;
+      const end = this.end[i]!;
+      if (start === end) {
+        // No text, and no array: both begin with how long they are.
+        out.byte(0);
+      } else {
+        if (TYPED_COLUMNS[i]!.entries === undefined) out.varint(end - start);
+        out.copyFrom(this.buffer, start, end);
+      }
+    }
   }
 
   #fillString(notes: RecordNotes, bytes: Uint8Array, list: AttributeList, row: number, column: TypedColumn): void {
@@ -102,10 +121,9 @@ export class TypedColumns {
   }
 
   #fillArray(notes: RecordNotes, bytes: Uint8Array, list: AttributeList, row: number, column: TypedColumn): void {
-    const kind = row < 0 ? ValueKind.Empty : list.kind[row]!;
-    if (row < 0 || kind === ValueKind.Empty) {
-      this.buffer.varint(0);
-      if (row >= 0) notes.noteType("", bytes, list.keyStart[row]!, list.keyEnd[row]!, kind);
+    const kind = list.kind[row]!;
+    if (kind === ValueKind.Empty) {
+      notes.noteType("", bytes, list.keyStart[row]!, list.keyEnd[row]!, kind);
       return;
     }
     const start = list.valueStart[row]!;

@@ -4,7 +4,9 @@ import { INVALID_FIELD, failure } from "./errors.ts";
 import type { EventFields, LinkFields, ScopeFields, SpanFields } from "./fields.ts";
 import { isId } from "./scan-span.ts";
 import { EVENT, LINK, RESOURCE, SCOPE, SPAN, STATUS } from "./shapes.ts";
-import { fixed32At, fixed64At, uint32At } from "./wire.ts";
+import { LEN, fixed32At, fixed64At, uint32At } from "./wire.ts";
+
+const ATTRIBUTE_TAG = (9 << 3) | LEN;
 
 const spans = new FieldCursor(SPAN);
 const resources = new FieldCursor(RESOURCE);
@@ -23,7 +25,9 @@ export function readSpan(bytes: Uint8Array, start: number, end: number, into: Sp
   into.reset(bytes, start, end);
   const cursor = spans;
   cursor.open(bytes, start, end);
-  while (cursor.next()) {
+  for (;;) {
+    cursor.pos = readShortAttributes(bytes, cursor.pos, end, into.attributes);
+    if (!cursor.next()) break;
     const code = readSpanField(bytes, cursor, into);
     if (code < 0) throw failure(code, "Span", cursor.fieldStart);
   }
@@ -31,6 +35,20 @@ export function readSpan(bytes: Uint8Array, start: number, end: number, into: Sp
   if (!isId(bytes, into.traceIdStart, into.traceIdEnd, 16) || !isId(bytes, into.spanIdStart, into.spanIdEnd, 8)) {
     throw failure(INVALID_FIELD, "Span (trace id or span id)", start);
   }
+}
+
+/** Reads attributes shorter than 128 bytes that follow one another; gives the position of the first field that is none. */
+function readShortAttributes(bytes: Uint8Array, start: number, end: number, into: AttributeList): number {
+  let pos = start;
+  while (end - pos >= 2 && bytes[pos] === ATTRIBUTE_TAG) {
+    const length = bytes[pos + 1]!;
+    const next = pos + 2 + length;
+    if (length > 0x7f || next > end) return pos;
+    const code = into.append(bytes, pos + 2, next);
+    if (code < 0) throw failure(code, "Span", pos);
+    pos = next;
+  }
+  return pos;
 }
 
 function readSpanField(bytes: Uint8Array, cursor: FieldCursor, into: SpanFields): number {
