@@ -1,4 +1,5 @@
-// `npm run faults -- [--seed N] [--seconds S] [--faults a,b,c] [--engine embedded|external|both] [--workers N] [--rate N]`:
+// `npm run faults -- [--seed N] [--seconds S] [--faults a,b,c] [--engine embedded|external|both] [--workers N] [--rate N]
+// [--keep] [--verbose]`:
 // producers with known records send to a real collector while everything around it is broken at random; then the table is
 // compared with what was acknowledged. The seed decides what is done and with what; when it meets what is the machine's.
 import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
@@ -31,6 +32,8 @@ export interface FaultRun {
   readonly workers: number;
   /** New records a second, of all producers. */
   readonly rate: number;
+  /** Keeps everything although nothing is wrong. */
+  readonly keep?: boolean;
   readonly tell: (line: string) => void;
 }
 
@@ -93,7 +96,7 @@ export async function runFaults(run: FaultRun): Promise<FaultReport> {
     await service.stop();
     const problems = whatIsWrong(world, verdict, waiting);
     const table = describe(run, world, verdict, counts);
-    const kept = problems.length > 0 ? keep(directory, dataDir, disk !== undefined, table) : undefined;
+    const kept = problems.length > 0 || run.keep === true ? keep(directory, dataDir, disk !== undefined, table) : undefined;
     if (kept === undefined) discard(directory, disk);
     return { verdict, book, counts, possible, problems, kept, table };
   } finally {
@@ -193,6 +196,7 @@ if (import.meta.main) {
       engine: { type: "string", default: "both" },
       workers: { type: "string", default: "1" },
       rate: { type: "string", default: "1500" },
+      keep: { type: "boolean", default: false },
       verbose: { type: "boolean", default: false },
     },
   });
@@ -209,6 +213,7 @@ if (import.meta.main) {
       engine,
       workers: Number(values.workers),
       rate: Number(values.rate),
+      keep: values.keep,
       tell: (line) => {
         if (values.verbose || line.startsWith("not here")) {
           console.log(`${((performance.now() - started) / 1000).toFixed(1).padStart(7)} ${line}`);
@@ -217,7 +222,8 @@ if (import.meta.main) {
     });
     console.log(`\n${table}`);
     for (const problem of problems.slice(0, 40)) console.log(problem);
-    console.log(problems.length === 0 ? "nothing lost, doubled or invented\n" : `everything was kept in ${kept}\n`);
+    if (problems.length === 0) console.log("nothing lost, doubled or invented");
+    if (kept !== undefined) console.log(`everything was kept in ${kept}`);
     if (problems.length === 0) continue;
     process.exitCode = 1;
     console.log(`again: npm run faults -- --seed ${values.seed} --seconds ${values.seconds} --engine ${engine}`);
