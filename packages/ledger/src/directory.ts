@@ -20,13 +20,21 @@ export interface LedgerShare {
 
 /** A data directory, once a process: its lock, what earlier processes left in it, and the window of known records. */
 export class LedgerDirectory {
-  /** Keys of stored records, of this directory's own; the table may know more. */
+  /** Keys of stored records: those that were kept here and those in the log. */
   readonly window: RecordWindow;
   readonly share: LedgerShare;
+  /** Earlier processes have kept here which records the table has: it need not be asked. */
+  readonly keptKeys: boolean;
   readonly #lock: DirectoryLock;
 
-  private constructor(lock: DirectoryLock, window: RecordWindow, recovered: readonly StoredSegment[]) {
+  private constructor(
+    lock: DirectoryLock,
+    window: RecordWindow,
+    keptKeys: boolean,
+    recovered: readonly StoredSegment[],
+  ) {
     this.#lock = lock;
+    this.keptKeys = keptKeys;
     this.window = window;
     this.share = { window: window.memory, bytes: SharedBytes.memory(), recovered };
   }
@@ -43,9 +51,10 @@ export class LedgerDirectory {
       await makeDirectory(io, logDirectory);
       lock = await DirectoryLock.acquire(dir);
       const window = await openWindow(io, dir, windowKeys, alarm);
+      const keptKeys = window.inserted > 0;
       const quarantineDirectory = path.join(dir, "quarantine");
       const recovered = await recoverLog({ io, logDirectory, quarantineDirectory, window, alarm });
-      return new LedgerDirectory(lock, window, recovered);
+      return new LedgerDirectory(lock, window, keptKeys, recovered);
     } catch (error) {
       await lock?.release();
       throw LedgerError.fromIo(`open the ledger in ${dir}`, error);

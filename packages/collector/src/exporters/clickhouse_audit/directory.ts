@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { AuditWriter } from "@otel-audit/exporter-clickhouse";
 import { LedgerDirectory, type LedgerOptions, type LedgerShare } from "@otel-audit/ledger";
 import type { Component, SupervisorContext, Topic } from "../../component.ts";
@@ -6,6 +7,9 @@ import type { ClickhouseAuditConfig } from "./config.ts";
 
 /** What the ledger's streams share. */
 export const LEDGER: Topic<LedgerShare> = { name: "ledger" };
+
+/** Milliseconds that a start waits for ClickHouse. */
+const PATIENCE_MS = 5_000;
 
 /** What the directory and its streams are opened with. */
 export function ledgerOptions(
@@ -37,25 +41,30 @@ export class AuditDirectory implements Component {
   }
 
   async start(): Promise<void> {
-    const connection = resolveConnection(this.#config, this.#context);
     const directory = await LedgerDirectory.open(ledgerOptions(this.#config, this.#context));
     this.#directory = directory;
-    const writer = new AuditWriter(connection);
+    // Neither a ClickHouse that is away nor one that never answers may keep records from being taken.
+    await Promise.race([this.#askTable(directory), sleep(PATIENCE_MS, undefined, { ref: false })]);
+    this.#context.tell(LEDGER, directory.share);
+  }
+
+  /** A directory that is new may belong to a table that is not: the records of another one before it. */
+  async #askTable({ keptKeys, window }: LedgerDirectory): Promise<void> {
+    const writer = new AuditWriter(resolveConnection(this.#config, this.#context));
     try {
       await createSchema(this.#config);
-      for await (const key of writer.recentKeys(this.#config.window)) {
-        directory.window.remember(key.principal, key.recordId, key.contentHash);
+      if (keptKeys) return;
+      // What the log has is newer and must not give way to it.
+      for await (const key of writer.recentKeys(Math.max(0, this.#config.window - window.inserted))) {
+        if (this.#directory === undefined) return;
+        window.remember(key.principal, key.recordId, key.contentHash);
       }
     } catch (error) {
-      // A ClickHouse that is away must not keep records from being taken: the log is enough to start.
-      this.#context.log.warn(
-        { err: error },
-        "ClickHouse does not answer yet; repetitions of records older than the log may be stored again",
-      );
+      const what = keptKeys ? "" : "; repetitions of records of an earlier data directory may be stored again";
+      this.#context.log.warn({ err: error }, `ClickHouse does not answer yet${what}`);
     } finally {
       await writer.close();
     }
-    this.#context.tell(LEDGER, directory.share);
   }
 
   async shutdown(): Promise<void> {
