@@ -12,7 +12,9 @@ export class Book {
   /** Calls that were made, records in them included once a call. */
   requests = 0;
   refusals = 0;
-  /** No answer: cut, timed out, collector gone. */
+  /** Nobody listened. */
+  unreachable = 0;
+  /** No answer: cut, timed out, collector gone in between. */
   unknown = 0;
   /** Records that were sent another time. */
   retried = 0;

@@ -122,6 +122,7 @@ export class Producer {
     const outcome = await this.#transport.send(this.#records.request(items), { cut, fresh });
     if (outcome.kind === "acknowledged") for (const item of items) book.acknowledge(item);
     else if (outcome.kind === "refused") book.refusals++;
+    else if (outcome.kind === "unreachable") book.unreachable++;
     else if (outcome.kind === "unknown") book.unknown++;
     else book.surprise(outcome.what);
     return outcome;

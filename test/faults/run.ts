@@ -96,7 +96,8 @@ export async function runFaults(run: FaultRun): Promise<FaultReport> {
     await service.stop();
     const problems = whatIsWrong(world, verdict, waiting);
     const table = describe(run, world, verdict, counts);
-    const kept = problems.length > 0 || run.keep === true ? keep(directory, dataDir, disk !== undefined, table) : undefined;
+    const kept =
+      problems.length > 0 || run.keep === true ? keep(directory, dataDir, disk !== undefined, table) : undefined;
     if (kept === undefined) discard(directory, disk);
     return { verdict, book, counts, possible, problems, kept, table };
   } finally {
@@ -164,7 +165,10 @@ function describe(run: FaultRun, world: World, verdict: Verdict, counts: Readonl
     ["run", `seed ${run.seed}, ${run.seconds} s, ${run.engine} engine, ${run.workers} worker(s)`],
     ["sent", `${book.sent} records (${book.conflicts} of them with other content under a taken id)`],
     ["acknowledged", book.acknowledged],
-    ["requests", `${book.requests}: ${book.refusals} refused, ${book.unknown} without an answer`],
+    [
+      "requests",
+      `${book.requests}: ${book.refusals} refused, ${book.unknown} cut, ${book.unreachable} while nobody listened`,
+    ],
     ["sent again", book.retried],
     ["rows", verdict.rows],
     ["lost", verdict.lost],

@@ -8,6 +8,8 @@ export type Outcome =
   | { readonly kind: "acknowledged" }
   /** An answer that says: not stored, come again. */
   | { readonly kind: "refused" }
+  /** Nobody listens. */
+  | { readonly kind: "unreachable" }
   /** No answer: it may be stored or not. */
   | { readonly kind: "unknown" }
   /** An answer that nothing here explains. */
@@ -30,6 +32,7 @@ export interface Ways {
 }
 
 const TIMEOUT_MS = 10_000;
+const REFUSED = "ECONNREFUSED";
 const UNKNOWN: Outcome = { kind: "unknown" };
 
 /** One transport of each kind that the collector speaks. */
@@ -74,7 +77,9 @@ class HttpTransport implements Transport {
           ...(this.#gzip && { "content-encoding": "gzip" }),
         },
       });
-      request.on("error", () => resolve(UNKNOWN));
+      request.on("error", ({ message }) => {
+        resolve(message.includes(REFUSED) ? { kind: "unreachable" } : UNKNOWN);
+      });
       request.on("timeout", () => request.destroy());
       let answered = false;
       // Comes after an answer as well, which may not be read yet.
@@ -177,6 +182,7 @@ class GrpcTransport implements Transport {
         : { kind: "surprise", what: `grpc: OK ${answer?.toString("latin1").slice(0, 200)}` };
     }
     if (error.code === RESOURCE_EXHAUSTED) return { kind: "refused" };
+    if (error.details.includes(REFUSED)) return { kind: "unreachable" };
     if (SAYS_NOTHING.has(error.code) || /RST_STREAM|connection/i.test(error.details)) return UNKNOWN;
     return { kind: "surprise", what: `grpc: ${error.code} ${error.details.slice(0, 200)}` };
   }
