@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { collectorCommand } from "./commands/collector.ts";
 import { printConfigCommand } from "./commands/collector-config.ts";
+import { credentialCommand } from "./commands/credential.ts";
 import { policyCommand } from "./commands/policy.ts";
 import { queryCommand } from "./commands/query.ts";
 import { runCommand } from "./commands/run.ts";
@@ -30,6 +31,7 @@ const program = new Command("otel-audit")
   .addCommand(runCommand())
   .addCommand(collectorCommand())
   .addCommand(printConfigCommand())
+  .addCommand(credentialCommand())
   .addCommand(queryCommand())
   .addCommand(policyCommand())
   .addCommand(shipCommand())

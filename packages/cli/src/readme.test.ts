@@ -18,7 +18,7 @@ const LINES = BLOCKS.filter(({ language }) => language === "sh").flatMap(({ text
 
 /** Examples that need nothing but the files of the README. */
 const SELF_CONTAINED =
-  /^otel-audit (policy (check|test [^-])|schema|(collector )?(print-config|validate)\b)|--format sql$/;
+  /^otel-audit (policy (check|test [^-])|schema|credential|(collector )?(print-config|validate)\b)|--format sql$/;
 
 /** Words of a line as a shell splits them; quotes hold no quotes here. */
 function words(line: string): string[] {
@@ -27,7 +27,9 @@ function words(line: string): string[] {
 
 function commandOf(line: string): string[] {
   const [, first = "", second = ""] = words(line);
-  return ["policy", "schema", "collector"].includes(first) && /^[a-z]/.test(second) ? [first, second] : [first];
+  return ["policy", "schema", "collector", "credential"].includes(first) && /^[a-z]/.test(second)
+    ? [first, second]
+    : [first];
 }
 
 /** A READ on behalf of somebody. */
@@ -56,7 +58,7 @@ describe("README", () => {
     const dir = tempDir("readme");
     for (const { name, text } of BLOCKS) if (name !== "") writeFileSync(join(dir, name), text);
     const runnable = LINES.filter((line) => SELF_CONTAINED.test(line));
-    expect(runnable).toHaveLength(12);
+    expect(runnable).toHaveLength(15);
     for (const line of runnable) {
       expect({ line, ...(await otelAudit.with({ cwd: dir }, ...words(line).slice(1))) }).toMatchObject({
         code: 0,

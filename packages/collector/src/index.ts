@@ -7,6 +7,7 @@ export { otelcolSnippet } from "./config/otelcol-snippet.ts";
 export type { OtelcolSnippetOptions } from "./config/otelcol-snippet.ts";
 export { parseConfig } from "./config/config.ts";
 export type { CollectorConfig } from "./config/schema.ts";
+export { parseCredentials } from "./extensions/audit_credentials/credentials-file.ts";
 export { DEFAULT_CONFIG } from "./config/default-config.ts";
 export { CollectorError } from "./errors.ts";
 export type { CollectorErrorCode } from "./errors.ts";

@@ -151,7 +151,7 @@ describe("the file", () => {
   it("is read again when it changes, also in place of another; a broken one changes nothing and is told once", async () => {
     const file = join(dir, "credentials.yaml");
     await writeFile(file, yaml("a", "one"));
-    const extension = await start({ credentials: CREDENTIALS, file, reload_interval: 50 });
+    const extension = await start({ credentials: CREDENTIALS, file, reload_interval: "50ms" });
     expect([refusal(extension, bearer("one")), refusal(extension, bearer(TOKEN))]).toEqual(["a", "refunds"]);
 
     await writeFile(`${file}.new`, yaml("b", "two"));

@@ -1,17 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { AuthError, type Authenticator, type Peer, type Principal } from "../../auth.ts";
 import type { Component, CreateContext } from "../../component.ts";
-import { expand } from "../../config/expand.ts";
-import { parseYaml } from "../../config/yaml.ts";
 import { CollectorError, configError, errorMessage } from "../../errors.ts";
-import {
-  credentialsFile,
-  findRepetition,
-  MAX_CREDENTIALS,
-  type AuditCredentialsConfig,
-  type CredentialConfig,
-} from "./config.ts";
+import { findRepetition, MAX_CREDENTIALS, type AuditCredentialsConfig, type CredentialConfig } from "./config.ts";
 import { Credential } from "./credential.ts";
+import { parseCredentials } from "./credentials-file.ts";
 import { Directory } from "./directory.ts";
 import { SharedState } from "./shared-state.ts";
 
@@ -87,7 +80,7 @@ export class AuditCredentials implements Component, Authenticator {
   async #load(file: string): Promise<boolean> {
     const text = await readFile(file, "utf8");
     if (text === this.#text) return false;
-    this.#directory = this.#build(parseFile(text, file));
+    this.#directory = this.#build(parseCredentials(text, file));
     this.#text = text;
     return true;
   }
@@ -114,14 +107,4 @@ export class AuditCredentials implements Component, Authenticator {
     this.#warnedAt = performance.now();
     this.#refused = 0;
   }
-}
-
-/** Its errors name places and never values: what stands in the wrong place may be a token. */
-function parseFile(text: string, file: string): readonly CredentialConfig[] {
-  const document = expand(parseYaml(text, file), { env: process.env });
-  const parsed = credentialsFile.safeParse(document ?? {});
-  if (parsed.success) return parsed.data.credentials;
-  const issue = parsed.error.issues[0]!;
-  const problem = issue.code === "unrecognized_keys" ? `has invalid keys: ${issue.keys.join(", ")}` : issue.message;
-  throw new CollectorError("INVALID_CONFIG", `${file}: ${issue.path.map(String).join("::")}: ${problem}`);
 }
