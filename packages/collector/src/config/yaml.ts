@@ -14,9 +14,9 @@ const MAX_ALIASES = 100;
  * @param file for the errors
  * @throws CollectorError `INVALID_CONFIG` with file, line and column
  */
-export function parseYaml(text: string, file: string): unknown {
+export function parseYaml(text: string, file: string, maxBytes = MAX_BYTES): unknown {
   const bytes = Buffer.byteLength(text);
-  if (bytes > MAX_BYTES) throw invalid(`${file}: the document has ${bytes} bytes, at most ${MAX_BYTES} are allowed`);
+  if (bytes > maxBytes) throw invalid(`${file}: the document has ${bytes} bytes, at most ${maxBytes} are allowed`);
   const lines = new LineCounter();
   const place = (offset: number): string => {
     const { line, col } = lines.linePos(offset);
