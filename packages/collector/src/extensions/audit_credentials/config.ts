@@ -2,7 +2,7 @@ import { compileAgents } from "@otel-audit/policy";
 import { z } from "zod";
 import { ROLES } from "../../auth.ts";
 import { duration } from "../../config/duration.ts";
-import { errorMessage } from "../../errors.ts";
+import { CollectorError, errorMessage } from "../../errors.ts";
 import { isDnsName, isSpiffePattern } from "./certificate.ts";
 
 const DAY_MS = 86_400_000;
@@ -116,8 +116,18 @@ export const credentialList = z
     if (message !== undefined) context.addIssue({ code: "custom", message });
   });
 
+/** Checks those of the configuration and of the file as one list. @throws CollectorError `INVALID_CONFIG` */
+export function checkTogether(all: readonly CredentialConfig[]): void {
+  const repetition = findRepetition(all);
+  if (repetition !== undefined) throw new CollectorError("INVALID_CONFIG", repetition);
+  if (all.length > MAX_CREDENTIALS) {
+    const message = `there are ${all.length} credentials, at most ${MAX_CREDENTIALS} are taken`;
+    throw new CollectorError("INVALID_CONFIG", message);
+  }
+}
+
 /** What two credentials have in common and must not: who speaks could then be either. */
-export function findRepetition(list: readonly CredentialConfig[]): string | undefined {
+function findRepetition(list: readonly CredentialConfig[]): string | undefined {
   const owners = new Map<string, string>();
   for (const { id, token_sha256, certificate: one } of list) {
     const keys: [string, string][] = [

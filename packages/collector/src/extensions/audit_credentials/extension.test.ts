@@ -6,8 +6,9 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { tempDir } from "../../../../../test/support/index.ts";
 import { makeCertificate, type AlternativeName } from "../../../../../test/support/certificate.ts";
 import { AuthError, type Peer } from "../../auth.ts";
-import { testContext } from "../../testing/context.ts";
+import { testContext, testSupervision, together } from "../../testing/context.ts";
 import { auditCredentialsConfig } from "./config.ts";
+import { CredentialsFile } from "./credentials-file.ts";
 import { AuditCredentials } from "./extension.ts";
 import { SharedState } from "./shared-state.ts";
 
@@ -23,14 +24,18 @@ const memory = (): SharedArrayBuffer => new SharedArrayBuffer(SharedState.byteLe
 const logged: string[] = [];
 let started: AuditCredentials | undefined;
 
+/** Both parts, as a service has them. */
 async function start(config: Record<string, unknown>): Promise<AuditCredentials> {
   const log = pino({ level: "info" }, { write: (line: string) => void logged.push(line) });
-  const extension = new AuditCredentials(
-    auditCredentialsConfig.parse(config),
-    testContext("audit_credentials", { log }),
+  const id = "audit_credentials";
+  const parsed = auditCredentialsConfig.parse(config);
+  const supervision = testSupervision(id, { log });
+  started = together(
+    new CredentialsFile(parsed, supervision.context),
+    new AuditCredentials(parsed, testContext(id, { log, told: supervision.told })),
   );
-  await extension.start();
-  return (started = extension);
+  await started.start();
+  return started;
 }
 afterEach(() => {
   logged.length = 0;
