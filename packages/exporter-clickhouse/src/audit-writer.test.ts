@@ -231,6 +231,23 @@ describe("once in the table", () => {
 });
 
 describe("what is sent", () => {
+  test("on a cluster inserts wait for a quorum, and counts see what it holds", async () => {
+    const requests: string[] = [];
+    proxy.always = (request) => {
+      requests.push(request);
+      return "pass";
+    };
+    const own = new AuditWriter({ ...engine.writer, url: proxy.url }, { cluster: "main" });
+    const segment = await segmentOf(5);
+    await own.writeSegment(segment, true);
+    await own.close();
+    proxy.always = "pass";
+    expect(requests.join()).toMatch(/[?&]insert_quorum=auto&/);
+    expect(requests.join()).toMatch(/[?&]insert_quorum_parallel=0&/);
+    expect(requests.join()).toMatch(/[?&]distributed_foreground_insert=1&/);
+    expect((await stored(segment)).rows).toBe(5);
+  });
+
   test.each(["none", "gzip", "zstd"] as const)("compression %s", async (compression) => {
     const own = new AuditWriter(engine.writer, { compression });
     const segment = await segmentOf(30);

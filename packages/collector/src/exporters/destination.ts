@@ -18,18 +18,28 @@ export const destinationShape = {
     .string()
     .regex(/^[A-Za-z_][A-Za-z0-9_]{0,62}$/)
     .default("otel_audit"),
+  /** Of a server: the tables are replicated on this cluster, with a distributed one before them; inserts wait for a quorum. */
+  cluster: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,128}$/)
+    .optional(),
   /** Create what is missing at start; false where the schema is applied by somebody with more rights (`otel-audit schema print`). */
   create_schema: z.boolean().default(true),
 };
 
 export type DestinationConfig = z.output<z.ZodObject<typeof destinationShape>>;
 
-/** Exactly one of `engine` and `endpoint`. */
-export function oneDestination(config: { engine?: string | undefined; endpoint?: string | undefined }): boolean {
+/** Exactly one of `engine` and `endpoint`, and `cluster` only with the latter. */
+export function oneDestination(config: {
+  engine?: string | undefined;
+  endpoint?: string | undefined;
+  cluster?: string | undefined;
+}): boolean {
+  if (config.engine !== undefined && config.cluster !== undefined) return false;
   return (config.engine === undefined) !== (config.endpoint === undefined);
 }
 export const ONE_DESTINATION =
-  "needs exactly one of engine (the id of a clickhouse_embedded extension) and endpoint (the URL of a ClickHouse server)";
+  "needs exactly one of engine (the id of a clickhouse_embedded extension) and endpoint (the URL of a ClickHouse server, with cluster where it has one)";
 
 /** The connection of a configured destination, in a worker or the supervisor; that of an embedded engine is another one after a restart. */
 export function resolveConnection(
@@ -50,7 +60,9 @@ export function resolveConnection(
 /** Creates what is missing on a server, where that is configured; an embedded engine creates its tables itself. */
 export async function createSchema(config: DestinationConfig): Promise<void> {
   if (config.endpoint !== undefined && config.create_schema)
-    await applySchema(serverConnection(config, config.endpoint));
+    await applySchema(serverConnection(config, config.endpoint), {
+      ...(config.cluster !== undefined && { cluster: config.cluster }),
+    });
 }
 
 function serverConnection(config: DestinationConfig, url: string): ClickHouseConnection {

@@ -35,6 +35,7 @@ export class ClickhouseAuditExporter implements Exporter {
     const { telemetry, id } = this.#context;
     this.#writer = new AuditWriter(resolveConnection(this.#config, this.#context), {
       // A server that was away at the start may come without tables.
+      ...(this.#config.cluster !== undefined && { cluster: this.#config.cluster }),
       ...(this.#config.create_schema && { createTables: () => createSchema(this.#config) }),
     });
     this.#ledger = await this.#openLedger();
