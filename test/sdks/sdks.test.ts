@@ -101,6 +101,11 @@ describe.each(python.path === undefined ? [] : [python])("the Python SDK, with e
     expect(sink.spans).toEqual([]);
   });
 
+  it("passes the processor's own tests", async () => {
+    const said = await run(path, [file("../../examples/python/test_audit_span_processor.py")], {});
+    expect(said).toMatch(/^Ran 4 tests[\s\S]*^OK$/m);
+  });
+
   it("stores a record once that a sampled trace brings as well", async () => {
     const folder = tempDir("python");
     const env = { ...environment("http/protobuf"), OTEL_AUDIT_AGENT_ID: "agent:sampled", SAMPLE_RATIO: "1" };
