@@ -168,6 +168,26 @@ test("a server that does not answer: appends are acknowledged meanwhile, the rea
   await expectAll(90);
 });
 
+test("a server that does not answer does not hold up the end: the next process finds what was cut off", async () => {
+  proxy.always = "hold";
+  await addSegment();
+  await writer.close();
+  writer = new AuditWriter({ ...engine.writer, url: proxy.url });
+  shipper.start();
+  await vi.waitFor(() => expect(proxy.inserts).toBe(1), PATIENCE);
+  const stopped = shipper.stop();
+  await writer.close();
+  await stopped;
+  expect(states).toEqual([]);
+  proxy.always = "pass";
+  writer = new AuditWriter({ ...engine.writer, url: proxy.url });
+  shipper.start();
+  await expectAll(3);
+  proxy.release();
+  await sleep(200);
+  expect(await inTable()).toEqual({ rows: 3, once: 3 });
+});
+
 describe("one segment", () => {
   test.each(["first", "last"])(
     "(the %s) that the server refuses does not hold up the others, old or new",

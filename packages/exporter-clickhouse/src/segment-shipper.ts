@@ -133,7 +133,10 @@ export class SegmentShipper {
     }
   }
 
-  /** Ends after the segments that are under way. What is left is shipped by the next process. */
+  /**
+   * Ends after the segments that are under way; close the writer beside it where that must not take long. What is left is
+   * shipped by the next process.
+   */
   async stop(): Promise<void> {
     this.#running = false;
     this.wake();
@@ -224,6 +227,8 @@ export class SegmentShipper {
   }
 
   #report(): void {
+    // What fails because it is being stopped is no news.
+    if (!this.#running) return;
     const before = this.#state;
     this.#state = this.#describe();
     if (key(before) !== key(this.#state)) this.#options.onState?.(this.#state);

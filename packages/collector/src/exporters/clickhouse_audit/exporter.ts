@@ -84,8 +84,10 @@ export class ClickhouseAuditExporter implements Exporter {
         this.#context.log.warn("records wait in the log for the next start: ClickHouse did not take them in time");
     } finally {
       try {
-        await shipper?.stop();
+        // A server that stalls must not hold up the end: an insert that is cut off is counted at the next start.
+        const stopped = shipper?.stop();
         await writer?.close();
+        await stopped;
       } finally {
         await ledger?.close();
       }
