@@ -1,4 +1,3 @@
-import { writeSync } from "node:fs";
 import { pino, type Logger, type LoggerOptions } from "pino";
 import type { ServiceConfig } from "../config/schema.ts";
 
@@ -12,9 +11,10 @@ const UNSHOWN = new Set(["level", "time", "pid", "hostname", "msg"]);
 /** The log of a service on stderr: JSON lines, or lines for people (`encoding: console`), in colour on a terminal. */
 export function makeLog({ level, encoding }: ServiceConfig["telemetry"]["logs"], options: LoggerOptions = {}): Logger {
   const settings = { ...options, level };
-  if (encoding === "json") return pino(settings, pino.destination({ fd: STDERR, sync: true }));
+  const out = pino.destination({ fd: STDERR, sync: true });
+  if (encoding === "json") return pino(settings, out);
   const colour = process.stderr.isTTY && !process.env.NO_COLOR;
-  return pino(settings, { write: (line: string) => void writeSync(STDERR, consoleLine(line, colour)) });
+  return pino(settings, { write: (line: string) => void out.write(consoleLine(line, colour)) });
 }
 
 /** `time  level  message  {"other":"fields"}`, the shape of otelcol's console encoding; a stack follows on lines of its own. */

@@ -7,7 +7,10 @@ const MIB = 1024 * 1024;
 /** Part of the limit that is kept for growth between two checks, where nothing is configured (as otelcol). */
 const DEFAULT_SPIKE = 5;
 
-/** Measures at every check and knows whether requests have to be refused. */
+/** Of this thread, by the memory that those of one component share. */
+const limiters = new WeakMap<SharedArrayBuffer, Limiter>();
+
+/** Measures at every check and knows whether requests have to be refused; one for all pipelines that name the component. */
 export class Limiter {
   readonly #config: MemoryLimiterConfig;
   readonly #context: CreateContext;
@@ -18,18 +21,27 @@ export class Limiter {
   #collectedAt = Number.NEGATIVE_INFINITY;
   #refusing = false;
 
-  constructor(config: MemoryLimiterConfig, context: CreateContext) {
+  /** Pipelines that have started it. */
+  #users = 0;
+
+  static of(config: MemoryLimiterConfig, context: CreateContext): Limiter {
+    const shared = context.shared("usage", context.worker.count * Float64Array.BYTES_PER_ELEMENT);
+    const limiter = limiters.get(shared) ?? new Limiter(config, context, shared);
+    limiters.set(shared, limiter);
+    return limiter;
+  }
+
+  private constructor(config: MemoryLimiterConfig, context: CreateContext, shared: SharedArrayBuffer) {
     this.#config = config;
     this.#context = context;
-    const { index, count } = context.worker;
-    this.#usage = new MemoryUsage(context.shared("usage", count * Float64Array.BYTES_PER_ELEMENT), index);
+    this.#usage = new MemoryUsage(shared, context.worker.index);
     const { hard, soft } = limits(config);
     this.#hard = hard;
     this.#soft = soft;
   }
 
   start(): void {
-    if (this.#timer) return;
+    if (this.#users++ > 0) return;
     this.#context.log.info(
       { limit_mib: toMib(this.#hard), soft_limit_mib: toMib(this.#soft) },
       "memory limiter configured",
@@ -39,6 +51,7 @@ export class Limiter {
   }
 
   stop(): void {
+    if (--this.#users > 0) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.#usage.forget();

@@ -17,19 +17,22 @@ class MemoryLimiter<Next> implements Component {
   protected readonly next: Next;
   readonly #limiter: Limiter;
   readonly #context: CreateContext;
+  #started = false;
 
   constructor(config: MemoryLimiterConfig, next: Next, context: CreateContext) {
     this.next = next;
     this.#context = context;
-    this.#limiter = new Limiter(config, context);
+    this.#limiter = Limiter.of(config, context);
   }
 
   async start(): Promise<void> {
-    this.#limiter.start();
+    if (!this.#started) this.#limiter.start();
+    this.#started = true;
   }
 
   async shutdown(): Promise<void> {
-    this.#limiter.stop();
+    if (this.#started) this.#limiter.stop();
+    this.#started = false;
   }
 
   /** @throws CollectorError `UNAVAILABLE` when the items are refused */
