@@ -8,6 +8,7 @@ import { TraceBatch } from "./trace-batch.ts";
 import { factories, type ComponentKind } from "./components.ts";
 import type { EngineConnection } from "./extensions/clickhouse_embedded/connection.ts";
 import type { ClickhouseEmbedded } from "./extensions/clickhouse_embedded/engine.ts";
+import { Telemetry } from "./service/telemetry.ts";
 import { testContext, testSupervision, together } from "./testing/context.ts";
 
 // One suite that every component passes: create, stop without start, start, consume, stop twice.
@@ -46,13 +47,18 @@ const destination = (): unknown => ({
 });
 const next: Consumer = { consume: async () => [] };
 
-function create(kind: ComponentKind, type: string): Component & Partial<Consumer> {
+function create(
+  kind: ComponentKind,
+  type: string,
+  telemetry: Telemetry = new Telemetry("test"),
+): Component & Partial<Consumer> {
   const factory = factories(kind).get(type)!;
   const config = factory.schema.parse(CONFIGS[type]!());
   const dataDir = tempDir("component");
-  const supervision = testSupervision(type, { dataDir });
+  const id = `${type}/named`;
+  const supervision = testSupervision(id, { dataDir, telemetry });
   const supervised = factory.supervise?.(config, supervision.context);
-  const context = testContext(type, { dataDir, told: supervision.told });
+  const context = testContext(id, { dataDir, telemetry, told: supervision.told });
   switch (factory.kind) {
     case "receiver":
       return together(supervised, factory.create(config, { traces: next }, context));
@@ -96,6 +102,22 @@ describe.each(KINDS.flatMap((kind) => [...factories(kind).keys()].map((type) => 
       expect(await component.consume?.(batch())).toEqual(component.consume && []);
       await component.shutdown();
       await expect(component.shutdown()).resolves.toBeUndefined();
+    });
+
+    it("counts under its own id and kind, with every name in lower case", async () => {
+      const telemetry = new Telemetry("test");
+      const component = create(kind, type, telemetry);
+      await component.start();
+      await component.consume?.(batch());
+      await component.shutdown();
+      for (const { name, values } of await telemetry.snapshot()) {
+        expect(name).toMatch(/^[a-z_]+$/);
+        const labels = values
+          .flatMap((one) => Object.entries(one.labels))
+          .filter(([label]) => KINDS.some((one) => one === label));
+        for (const [label, value] of labels)
+          expect({ name, label, value }).toEqual({ name, label: kind, value: `${type}/named` });
+      }
     });
 
     it("refuses a setting that it does not know", () => {

@@ -23,6 +23,11 @@ function messageOf(text: string, env: Record<string, string> = {}): string {
   throw new Error("the configuration was accepted");
 }
 
+function metricsOf(telemetry: string): unknown {
+  const text = MINIMAL.replace("service:\n", `service:\n  telemetry: { metrics: ${telemetry} }\n`);
+  return parseConfig(text).service.telemetry.metrics;
+}
+
 describe("parseConfig", () => {
   it("accepts what is built in, and a minimal configuration", () => {
     expect([...parseConfig(DEFAULT_CONFIG).exporters.keys()]).toEqual(["clickhouse_audit", "clickhouse_traces"]);
@@ -46,6 +51,17 @@ describe("parseConfig", () => {
     expect(parseConfig(text, { env: { PORT: "5000" } }).receivers.get("otlp")).toMatchObject({
       protocols: { http: { max_request_body_size: 2048, endpoint: { port: 5000 } } },
     });
+  });
+
+  it("knows where metrics are, as older and newer otelcols write it", () => {
+    const expected = { address: { host: "127.0.0.1", port: 9999 } };
+    expect(metricsOf("{ address: '127.0.0.1:9999' }")).toEqual(expected);
+    expect(metricsOf("{ readers: [{ pull: { exporter: { prometheus: { host: 127.0.0.1, port: 9999 } } } }] }")).toEqual(
+      expected,
+    );
+    expect(() => metricsOf("{ readers: [{ pull: { exporter: { prometheus: { host: 0.0.0.0 } } } }] }")).toThrow(
+      /^service::telemetry::metrics::readers::0::pull::exporter::prometheus: "0\.0\.0\.0:8888" can be reached/,
+    );
   });
 
   it.each<[string, string, RegExp]>([

@@ -22,6 +22,29 @@ const componentMap = z
   .nullish()
   .transform((map) => map ?? {});
 
+const prometheusReader = z.strictObject({
+  pull: z.strictObject({
+    exporter: z.strictObject({
+      prometheus: z
+        .strictObject({ host: z.string().default("localhost"), port: z.number().int().default(8888) })
+        .transform(({ host, port }) => `${host.includes(":") ? `[${host}]` : host}:${port}`)
+        .pipe(listenAddress),
+    }),
+  }),
+});
+
+const metricsConfig = z
+  .strictObject({
+    /** Where /metrics is; none: nowhere. */
+    address: listenAddress.optional(),
+    /** The same as newer otelcols write it. */
+    readers: z
+      .array(prometheusReader)
+      .max(1, "has more than one reader; there is one address for /metrics")
+      .default([]),
+  })
+  .transform(({ address, readers }) => ({ address: address ?? readers[0]?.pull.exporter.prometheus }));
+
 export const documentSchema = z.strictObject({
   receivers: componentMap,
   processors: componentMap,
@@ -38,7 +61,7 @@ export const documentSchema = z.strictObject({
     ),
     telemetry: z
       .strictObject({
-        metrics: z.strictObject({ address: listenAddress.optional() }).prefault({}),
+        metrics: metricsConfig.prefault({}),
         logs: z
           .strictObject({
             level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
