@@ -173,6 +173,12 @@ describe("OTLP/HTTP at its edges", () => {
     expect((await exchange(one + last)).match(/HTTP\/1\.1 200 /g)).toHaveLength(2);
   });
 
+  it("cuts a client that sends thousands of requests and waits for no answer", async () => {
+    const one = `${HEAD}${AS_PROTOBUF}Content-Length: 0\r\n\r\n`;
+    const answers = (await exchange(one.repeat(5_000))).match(/HTTP\/1\.1 200 /g) ?? [];
+    expect(answers.length).toBeLessThan(5_000);
+  });
+
   it("holds a slow client's bytes only while it is there", async () => {
     const held = new Float64Array(context.shared("in-flight", 8));
     const socket = connect(Number(new URL(url).port), "127.0.0.1");

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { encodePartialSuccess } from "@otel-audit/otlp";
 import type { CreateContext, Signal } from "../../component.ts";
@@ -18,6 +19,8 @@ import { RequestError, tooLarge } from "./request-error.ts";
 export const COLLECTOR_HEADER = "otel-audit-collector";
 /** Milliseconds for which the rest of a refused body is read and thrown away, so that the client sees the answer. */
 const LINGER_MS = 1_000;
+/** Node reads two megabytes of small requests in one go, and everybody else waits; no OTLP client sends the next one unasked. */
+const MAX_UNANSWERED = 100;
 const LIMIT_NAME = "max_request_body_size";
 
 const SIGNALS: ReadonlyMap<string, Signal> = new Map([
@@ -39,6 +42,8 @@ export class OtlpHttp {
   readonly #doorkeeper: Doorkeeper;
   /** The last request of each connection. */
   readonly #open = new WeakMap<Duplex, OpenRequest>();
+  /** Requests of each connection that have no answer yet. */
+  readonly #unanswered = new WeakMap<Socket, number>();
 
   constructor(config: HttpConfig, place: Place, intake: Intake, context: CreateContext) {
     const path = ["receivers", context.id, "protocols", "http"];
@@ -84,6 +89,7 @@ export class OtlpHttp {
     const encoding: Encoding = type === "application/x-protobuf" ? type : "application/json";
     const { socket, headers, rawHeaders } = request;
     this.#open.set(socket, { response, encoding });
+    if (!this.#takesTurn(socket, response)) return;
     try {
       if (headers.host === undefined && request.httpVersion === "1.1")
         throw new RequestError("invalid", "the request has no Host header");
@@ -108,6 +114,17 @@ export class OtlpHttp {
     } catch (error) {
       this.#refuse(request, response, encoding, this.#intake.refusal(error));
     }
+  }
+
+  /** False when the connection is cut: its client sends request after request without waiting for an answer. */
+  #takesTurn(socket: Socket, response: ServerResponse): boolean {
+    if (socket.destroyed) return false;
+    const unanswered = (this.#unanswered.get(socket) ?? 0) + 1;
+    this.#unanswered.set(socket, unanswered);
+    response.once("close", () => this.#unanswered.set(socket, (this.#unanswered.get(socket) ?? 1) - 1));
+    if (unanswered <= MAX_UNANSWERED) return true;
+    socket.destroy();
+    return false;
   }
 
   #signal({ url = "", method }: IncomingMessage): Signal {

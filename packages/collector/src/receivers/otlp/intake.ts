@@ -128,10 +128,10 @@ export class Intake {
 
   /** Hands a body on. Its memory and the index serve other requests afterwards, but not when anything went wrong. */
   async #scan({ bytes, memory }: Body, { principal, transport }: Call): Promise<Outcome> {
+    if (bytes.length === 0) return TAKEN;
     const index = scanTraces(bytes, this.#indexes.pop());
-    if (index.count === 0) return TAKEN;
     const batch = TraceBatch.of(index, { ...(memory && { memory }), ...(principal && { principal }) });
-    const outcome = await this.#consume(batch, transport, this.#next.traces!);
+    const outcome = index.count === 0 ? TAKEN : await this.#consume(batch, transport, this.#next.traces!);
     memory?.release();
     if (this.#indexes.length < KEEP_INDEXES && index.start.length <= KEEP_INDEX_SPANS) this.#indexes.push(index);
     return outcome;
