@@ -1,38 +1,21 @@
 import { randomUUID } from "node:crypto";
 import * as path from "node:path";
-import { SPAN_MALFORMED, type SpanIndex } from "@otel-audit/otlp";
-import { ByteBuffer } from "./byte-buffer.ts";
+import type { SpanIndex } from "@otel-audit/otlp";
 import { LedgerDirectory, type LedgerShare, SharedBytes } from "./directory.ts";
 import { LedgerError } from "./errors.ts";
 import { makeDirectory } from "./io.ts";
 import { KeyLog } from "./key-log.ts";
 import { type ResolvedOptions, resolveOptions } from "./options.ts";
-import { type RowKey, readRowKey, uuidBytes } from "./row-decode.ts";
-import { RowEncoder, addRowFlag, placeRow } from "./row-encoder.ts";
-import { ROW_OFFSET, RowFlag } from "./row-format.ts";
+import { uuidBytes } from "./row-decode.ts";
+import { type Encoded, RowBatch } from "./row-batch.ts";
+import { placeRow } from "./row-encoder.ts";
 import { partitionOf } from "./segment-file.ts";
 import { type PendingRows, SegmentLog } from "./segment-log.ts";
 import type { RowBlock, StoredSegment } from "./segment-writer.ts";
 import type { AppendResult, ClosedSegment, CollectorFacts, LedgerAlarm, LedgerOptions, LedgerStats } from "./types.ts";
-import { type InFlight, MAX_WRITERS, RecordWindow, Seen } from "./window.ts";
+import { MAX_WRITERS, RecordWindow } from "./window.ts";
 
-const FIRST_BYTES = 64 * 1024;
-/** A larger row buffer is given back after use. */
-const KEEP_BYTES = 8 * 1024 * 1024;
 const MAX_INT64 = 0x7fff_ffff_ffff_ffffn;
-
-/** What became of the spans of one append, before anything is on disk. */
-interface Encoded {
-  /** Row `i` stands from `offsets[i]` to `offsets[i + 1]`. */
-  readonly offsets: number[];
-  duplicates: number;
-  conflicts: number;
-  /** The first copy of a duplicate is not synced yet by this stream. */
-  waits: boolean;
-  /** First copies of duplicates that other threads have not synced yet. */
-  readonly elsewhere: InFlight[];
-  readonly rejected: { span: number; reason: string }[];
-}
 
 /**
  * A stream of a durable log of audit records: spans in, rows on disk, closed segments out. Every open starts a new stream
@@ -43,17 +26,15 @@ export class Ledger {
   readonly streamId: string;
   /** Keys of stored records; refill it from the table after `open` and before the first append. */
   readonly window: RecordWindow;
-  readonly #writer: number;
   readonly #options: ResolvedOptions;
   readonly #directory: LedgerDirectory | undefined;
   readonly #shared: SharedBytes;
   readonly #log: SegmentLog;
   readonly #keys: KeyLog;
   readonly #stream: Uint8Array;
-  readonly #encoder = new RowEncoder();
+  readonly #batch: RowBatch;
   #closed: StoredSegment[];
   #closedBytes: number;
-  #rows = new ByteBuffer(FIRST_BYTES);
   #nextSequence = 1n;
   #lastReceivedAt = 0n;
   #closing: Promise<void> | undefined;
@@ -63,13 +44,15 @@ export class Ledger {
   private constructor(options: ResolvedOptions, share: LedgerShare, writer: number, directory?: LedgerDirectory) {
     this.streamId = randomUUID();
     this.window = new RecordWindow(share.window, writer);
-    this.#writer = writer;
     this.#options = options;
     this.#directory = directory;
     this.#shared = new SharedBytes(share.bytes);
     this.#closed = writer === 0 ? [...share.recovered] : [];
     this.#closedBytes = this.#closed.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
     this.#stream = uuidBytes(this.streamId);
+    this.#batch = new RowBatch(this.window, writer, (id) =>
+      this.#alarm({ code: "CONFLICT", message: `record ${JSON.stringify(id)} came again with other content` }),
+    );
     this.#keys = new KeyLog(options.io, options.dir, this.window, options.windowKeys);
     this.#log = new SegmentLog({
       io: options.io,
@@ -242,15 +225,13 @@ export class Ledger {
 
   /** All of an append that happens in one turn. When it throws, nothing of it is left. */
   #take(index: SpanIndex, mask: number, facts: CollectorFacts): { encoded: Encoded; settled: Promise<void> } {
-    this.#rows.clear();
-    this.window.unstage();
     try {
-      const encoded = this.#encode(index, mask, facts);
+      const encoded = this.#batch.encode(index, mask, facts);
       const insertion = this.window.commit();
       const { learned } = this.window;
       try {
-        this.#keepNew(encoded);
-        this.#admitLog(this.#rows.length);
+        this.#batch.keepNew(encoded);
+        this.#admitLog(this.#batch.rows.length);
         return { encoded, settled: this.#enqueue(encoded, insertion) };
       } catch (error) {
         this.window.forget(insertion, insertion + learned);
@@ -258,73 +239,8 @@ export class Ledger {
         throw error;
       }
     } finally {
-      if (this.#rows.bytes.length > KEEP_BYTES) this.#rows = new ByteBuffer(FIRST_BYTES);
+      this.#batch.release();
     }
-  }
-
-  /** Encodes into `#rows`, and stages the key of each row. */
-  #encode(index: SpanIndex, mask: number, facts: CollectorFacts): Encoded {
-    const result: Encoded = { offsets: [0], duplicates: 0, conflicts: 0, waits: false, elsewhere: [], rejected: [] };
-    const rows = this.#rows;
-    const encoder = this.#encoder;
-    encoder.begin(facts);
-    for (let span = 0; span < index.count; span++) {
-      const flags = index.flags[span]!;
-      if ((flags & mask) === 0 || (flags & SPAN_MALFORMED) !== 0) continue;
-      const start = rows.length;
-      let refused: string | undefined;
-      try {
-        refused = encoder.encode(rows, index, span);
-      } catch (error) {
-        refused = error instanceof Error ? error.message : String(error);
-      }
-      if (refused !== undefined) {
-        // Whatever is wrong with one span, the others of its request are not refused for it.
-        result.rejected.push({ span, reason: refused });
-        continue;
-      }
-      const { principal, recordIdStart, recordIdEnd } = encoder;
-      this.window.stage(principal, rows.bytes, recordIdStart, recordIdEnd, rows.bytes, start + ROW_OFFSET.contentHash);
-      result.offsets.push(rows.length);
-    }
-    return result;
-  }
-
-  /** Drops the rows of duplicates and marks those of conflicts, as the window has just said. */
-  #keepNew(encoded: Encoded): void {
-    const { bytes } = this.#rows;
-    const { offsets } = encoded;
-    const { seen, waitsFor } = this.window;
-    const count = offsets.length - 1;
-    let kept = 0;
-    let length = 0;
-    for (let i = 0, start = 0, end: number; i < count; i++, start = end) {
-      end = offsets[i + 1]!;
-      if (seen[i] === Seen.Duplicate) {
-        encoded.duplicates++;
-        if (waitsFor[i] === this.#writer) encoded.waits = true;
-        else if (waitsFor[i] !== -1) encoded.elsewhere.push(this.window.inFlight(i));
-        continue;
-      }
-      if (seen[i] === Seen.Conflict) {
-        encoded.conflicts++;
-        this.#markConflict(start);
-      }
-      if (length !== start) bytes.copyWithin(length, start, end);
-      length += end - start;
-      offsets[++kept] = length;
-    }
-    offsets.length = kept + 1;
-    this.#rows.length = length;
-  }
-
-  #markConflict(row: number): void {
-    const { bytes } = this.#rows;
-    const key: RowKey = { recordIdStart: 0, recordIdEnd: 0, principalStart: 0, principalEnd: 0, end: 0 };
-    readRowKey(bytes, row, key);
-    const id = bytes.toString("utf8", key.recordIdStart, key.recordIdEnd);
-    addRowFlag(bytes, row, RowFlag.Conflict);
-    this.#alarm({ code: "CONFLICT", message: `record ${JSON.stringify(id)} came again with other content` });
   }
 
   /** What this stream has inserted into the window before this is on disk, or was taken back. */
@@ -333,11 +249,12 @@ export class Ledger {
     const [oldest] = this.#insertions;
     this.window.settle(oldest === undefined ? Infinity : oldest[1] + oldest[0].written);
   }
+
   /** Gives the rows their places and hands them to the log. From here on nothing can fail but the disk. */
   #enqueue(encoded: Encoded, firstInsertion: number): Promise<void> {
     const count = encoded.offsets.length - 1;
     if (count === 0 && !encoded.waits) return Promise.resolve();
-    const rows = this.#rows;
+    const { rows } = this.#batch;
     const receivedAt = this.#receivedAt();
     const firstSequence = this.#nextSequence;
     for (let i = 0; i < count; i++) {

@@ -131,7 +131,7 @@ export interface LedgerOptions {
   readonly maxLogBytes?: number;
   /** Bytes of rows waiting for the disk above which appends are refused with OVERLOADED. Default 64 MiB. */
   readonly maxPendingBytes?: number;
-  /** Keys that the record window remembers, at least 1. Default 8,000,000 (about 192 MB when full). */
+  /** Keys that the record window remembers, at least 1. Default 8,000,000 (about 264 MB when full). */
   readonly windowKeys?: number;
   /** The wall clock, nanoseconds since 1970. Default the system's. */
   readonly now?: () => bigint;

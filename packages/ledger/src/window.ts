@@ -12,6 +12,8 @@ const MAX_KEYS = 100_000_000;
 /** Writer of an entry that is stored already. */
 const NOBODY = 255;
 const FIRST_INDEX = 2048;
+/** Slots above which the table does not grow step by step. */
+const LAST_GROWTH = 2 ** 19;
 const encoder = new TextEncoder();
 
 // Layout: 16 words of settings, a generation a writer, two counts, a floor a writer; then entries, writers, index.
@@ -320,10 +322,13 @@ export class RecordWindow {
     this.#index[hole] = 0;
   }
 
-  /** The table takes more of the memory that is there for it, so that it is at most half full. */
+  /**
+   * The table takes more of the memory that is there for it, so that it is at most half full. All threads wait meanwhile: a
+   * large one takes all of it at once, and this does not come again.
+   */
   #growIndex(): void {
     const old = this.#index.slice(0, this.#mask + 1);
-    this.#mask = this.#mask * 2 + 1;
+    this.#mask = this.#mask < LAST_GROWTH ? this.#mask * 2 + 1 : this.#index.length - 1;
     this.#words[At.mask] = this.#mask;
     this.#index.fill(0, 0, old.length);
     for (const slot of old) if (slot !== 0) this.#place(slot - 1);

@@ -39,7 +39,7 @@ export const clickhouseAuditConfig = z
           .default(256 * MIB),
       })
       .prefault({}),
-    /** Record keys remembered to find repetitions; 16 bytes each. */
+    /** Record keys remembered to find repetitions, by all workers together; 25 to 33 bytes each. */
     window: z.number().int().min(1).max(100_000_000).default(8_000_000),
     /** For so long a shutdown waits for ClickHouse; what is not inserted by then stays in the log for the next start. */
     shutdown_timeout: duration({ min: 0, max: 10 * MINUTE_MS }).prefault("10s"),

@@ -1,0 +1,112 @@
+import { SPAN_MALFORMED, type SpanIndex } from "@otel-audit/otlp";
+import { ByteBuffer } from "./byte-buffer.ts";
+import { type RowKey, readRowKey } from "./row-decode.ts";
+import { RowEncoder, addRowFlag } from "./row-encoder.ts";
+import { ROW_OFFSET, RowFlag } from "./row-format.ts";
+import type { CollectorFacts } from "./types.ts";
+import { type InFlight, type RecordWindow, Seen } from "./window.ts";
+
+const FIRST_BYTES = 64 * 1024;
+/** A larger row buffer is given back after use. */
+const KEEP_BYTES = 8 * 1024 * 1024;
+
+/** What became of the spans of one append, before anything is on disk. */
+export interface Encoded {
+  /** Row `i` stands from `offsets[i]` to `offsets[i + 1]`. */
+  readonly offsets: number[];
+  duplicates: number;
+  conflicts: number;
+  /** The first copy of a duplicate is not synced yet by this stream. */
+  waits: boolean;
+  /** First copies of duplicates that other threads have not synced yet. */
+  readonly elsewhere: InFlight[];
+  readonly rejected: { span: number; reason: string }[];
+}
+
+/** The rows of one append at a time: encodes them, and drops those that the window knows. */
+export class RowBatch {
+  rows = new ByteBuffer(FIRST_BYTES);
+  readonly #encoder = new RowEncoder();
+  readonly #window: RecordWindow;
+  readonly #writer: number;
+  readonly #onConflict: (recordId: string) => void;
+
+  /** @param writer which writer of the window this is */
+  constructor(window: RecordWindow, writer: number, onConflict: (recordId: string) => void) {
+    this.#window = window;
+    this.#writer = writer;
+    this.#onConflict = onConflict;
+  }
+
+  /** Encodes into `rows`, and stages the key of each row. */
+  encode(index: SpanIndex, mask: number, facts: CollectorFacts): Encoded {
+    this.#window.unstage();
+    const result: Encoded = { offsets: [0], duplicates: 0, conflicts: 0, waits: false, elsewhere: [], rejected: [] };
+    const rows = this.rows;
+    const encoder = this.#encoder;
+    encoder.begin(facts);
+    for (let span = 0; span < index.count; span++) {
+      const flags = index.flags[span]!;
+      if ((flags & mask) === 0 || (flags & SPAN_MALFORMED) !== 0) continue;
+      const start = rows.length;
+      let refused: string | undefined;
+      try {
+        refused = encoder.encode(rows, index, span);
+      } catch (error) {
+        refused = error instanceof Error ? error.message : String(error);
+      }
+      if (refused !== undefined) {
+        // Whatever is wrong with one span, the others of its request are not refused for it.
+        result.rejected.push({ span, reason: refused });
+        continue;
+      }
+      const { principal, recordIdStart, recordIdEnd } = encoder;
+      this.#window.stage(principal, rows.bytes, recordIdStart, recordIdEnd, rows.bytes, start + ROW_OFFSET.contentHash);
+      result.offsets.push(rows.length);
+    }
+    return result;
+  }
+
+  /** Drops the rows of duplicates and marks those of conflicts, as the window has just said. */
+  keepNew(encoded: Encoded): void {
+    const { bytes } = this.rows;
+    const { offsets } = encoded;
+    const { seen, waitsFor } = this.#window;
+    const count = offsets.length - 1;
+    let kept = 0;
+    let length = 0;
+    for (let i = 0, start = 0, end: number; i < count; i++, start = end) {
+      end = offsets[i + 1]!;
+      if (seen[i] === Seen.Duplicate) {
+        encoded.duplicates++;
+        if (waitsFor[i] === this.#writer) encoded.waits = true;
+        else if (waitsFor[i] !== -1) encoded.elsewhere.push(this.#window.inFlight(i));
+        continue;
+      }
+      if (seen[i] === Seen.Conflict) {
+        encoded.conflicts++;
+        this.#markConflict(start);
+      }
+      if (length !== start) bytes.copyWithin(length, start, end);
+      length += end - start;
+      offsets[++kept] = length;
+    }
+    offsets.length = kept + 1;
+    this.rows.length = length;
+  }
+
+  #markConflict(row: number): void {
+    const { bytes } = this.rows;
+    const key: RowKey = { recordIdStart: 0, recordIdEnd: 0, principalStart: 0, principalEnd: 0, end: 0 };
+    readRowKey(bytes, row, key);
+    const id = bytes.toString("utf8", key.recordIdStart, key.recordIdEnd);
+    addRowFlag(bytes, row, RowFlag.Conflict);
+    this.#onConflict(id);
+  }
+
+  /** The rows are not needed any more. */
+  release(): void {
+    if (this.rows.bytes.length > KEEP_BYTES) this.rows = new ByteBuffer(FIRST_BYTES);
+    this.rows.clear();
+  }
+}
