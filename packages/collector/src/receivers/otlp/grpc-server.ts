@@ -21,6 +21,11 @@ const STREAM_WINDOW_BYTES = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024;
 /** MB of one connection in nghttp2 and in what was not read yet. */
 const MAX_SESSION_MEMORY_MB = 16;
+/**
+ * Requests that a client may take back: all that it has under way, every 5 s. Node's default (1,000) lets four clients hold up
+ * the others three times as long.
+ */
+const STREAM_RESETS = { burst: 100, perSecond: 20 };
 /** How often connections are looked at. */
 const SWEEP_MS = 250;
 
@@ -52,6 +57,8 @@ export class GrpcServer {
         enablePush: false,
       },
       maxSessionMemory: MAX_SESSION_MEMORY_MB,
+      streamResetBurst: STREAM_RESETS.burst,
+      streamResetRate: STREAM_RESETS.perSecond,
     };
     if (certificates) {
       const secure = createSecureServer({ ...options, ...certificates.serverOptions });
