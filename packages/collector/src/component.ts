@@ -143,6 +143,8 @@ export interface ConnectorFactory<Config> extends FactoryBase<Config> {
   readonly kind: "connector";
   /** The pipelines that its configuration names; each has to list the connector as a receiver. */
   pipelines(config: Config): readonly string[];
+  /** Those of them that get audit spans. */
+  auditPipelines(config: Config): readonly string[];
   create(config: Config, next: ReadonlyMap<string, Consumer>, context: CreateContext): Component & Consumer;
 }
 

@@ -1,3 +1,4 @@
+import { DEFAULT_CONFIG } from "@otel-audit/collector";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -19,12 +20,17 @@ exporters: { otlphttp: { endpoint: "http://127.0.0.1:4319", headers: { authoriza
 service: { pipelines: { traces: { receivers: [otlp], exporters: [otlphttp] } } }
 `,
 );
+const builtIn = file("built-in.yaml", DEFAULT_CONFIG);
 const later = file("later.yaml", "exporters: { otlphttp: { timeout: 5s } }\n");
 
 describe("collector validate", () => {
   it("says nothing of a right configuration", async () => {
     const env = { FORWARD_KEY: "k" };
-    for (const args of [[], ["--config", forward, "--config", later]]) {
+    const kept = ["--set", "service.pipelines.traces.processors=[audit]", "--config", later];
+    for (const args of [
+      [],
+      ["--config", builtIn, ...kept, "--set", "exporters.otlphttp.endpoint=http://127.0.0.1:4319"],
+    ]) {
       expect(await otelAudit.with({ env }, "collector", "validate", ...args)).toEqual({
         code: 0,
         stdout: "",

@@ -79,8 +79,21 @@ service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
     expect(document).toMatchObject({
       exporters: { otlphttp: { endpoint: "http://h:5000/$", headers: { authorization: "Bearer very-secret" } } },
     });
-    expect(warnings).toEqual(["exporters::otlphttp::endpoint: the variable NOWHERE is not set and stands for nothing"]);
+    expect(warnings).toContain("exporters::otlphttp::endpoint: the variable NOWHERE is not set and stands for nothing");
     expect(effectiveConfig(document)).not.toContain("very-secret");
+  });
+
+  it("tells where audit spans are not kept", async () => {
+    expect((await loadConfig([])).warnings).toEqual([]);
+    expect((await loadConfig([BASE])).warnings).toEqual([
+      expect.stringMatching(/^service::pipelines::traces: audit spans end in otlphttp, otlphttp\/b, where/),
+    ]);
+    const { warnings } = await loadConfig([], {
+      set: ["service.pipelines.traces/audit.exporters=[clickhouse_traces]"],
+    });
+    expect(warnings).toEqual([
+      expect.stringMatching(/^service::pipelines::traces\/audit: audit spans end in clickhouse_traces, where/),
+    ]);
   });
 
   it.each<[string, string[], Parameters<typeof loadConfig>[1], RegExp]>([

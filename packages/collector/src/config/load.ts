@@ -1,3 +1,4 @@
+import { unkeptAuditSpans } from "./audit-path.ts";
 import { parseDocument } from "./config.ts";
 import { type CollectorConfig } from "./schema.ts";
 import { expand } from "./expand.ts";
@@ -29,5 +30,6 @@ export async function loadConfig(
     onUnset: (name, path) =>
       warnings.push(`${path.map(String).join("::")}: the variable ${name} is not set and stands for nothing`),
   });
-  return { config: parseDocument(document), document, warnings };
+  const config = parseDocument(document);
+  return { config, document, warnings: [...warnings, ...unkeptAuditSpans(config)] };
 }

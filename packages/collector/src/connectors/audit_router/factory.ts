@@ -7,5 +7,6 @@ export const auditRouterFactory: ConnectorFactory<AuditRouterConfig> = {
   type: "audit_router",
   schema: auditRouterConfig,
   pipelines: (config) => [...new Set([...config.audit, ...config.debug])],
+  auditPipelines: ({ audit }) => audit,
   create: (config, next, context) => new AuditRouter(config, next, context),
 };
