@@ -47,12 +47,25 @@ export const nodeFileIo: FileIo = {
   },
 };
 
-/** Creates a directory and makes the names of all that it had to create durable. */
+/**
+ * Creates a directory and makes the names of all that it had to create durable. Not by Node's recursive mkdir, which never
+ * returns below /proc.
+ */
 export async function makeDirectory(io: FileIo, directory: string): Promise<void> {
-  const first = await fs.promises.mkdir(directory, { recursive: true, mode: 0o700 });
-  if (first === undefined) return;
-  const top = path.dirname(first);
-  for (let made = directory; made !== top; made = path.dirname(made)) await io.syncDirectory(path.dirname(made));
+  const exists = await fs.promises.stat(directory).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return false;
+      throw error;
+    },
+  );
+  if (exists) return;
+  const parent = path.dirname(directory);
+  await makeDirectory(io, parent);
+  await fs.promises.mkdir(directory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw error;
+  });
+  await io.syncDirectory(parent);
 }
 
 function open(file: string, flags: string): Promise<number> {

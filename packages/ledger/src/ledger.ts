@@ -13,7 +13,8 @@ import { partitionOf } from "./segment-file.ts";
 import { type PendingRows, SegmentLog } from "./segment-log.ts";
 import type { RowBlock, StoredSegment } from "./segment-writer.ts";
 import type { AppendResult, ClosedSegment, CollectorFacts, LedgerAlarm, LedgerOptions, LedgerStats } from "./types.ts";
-import { MAX_WRITERS, RecordWindow } from "./window.ts";
+import { RecordWindow } from "./window.ts";
+import { MAX_WRITERS } from "./window-memory.ts";
 
 const MAX_INT64 = 0x7fff_ffff_ffff_ffffn;
 

@@ -189,6 +189,10 @@ describe("streams of one directory", () => {
     await expect(Ledger.open({ dir: shared.dir })).rejects.toMatchObject({ code: "LOCKED" });
   });
 
+  test("a directory that cannot be made is an error at once", async () => {
+    await expect(Ledger.open({ dir: "/proc/x/data" })).rejects.toMatchObject({ code: "IO" });
+  });
+
   test.each([-1, 64, 0.5])("refuses writer %d", async (writer) => {
     const { dir, directory } = await openDirectory();
     await expect((async () => Ledger.join({ dir }, directory.share, writer))()).rejects.toThrow(`writer is ${writer}`);

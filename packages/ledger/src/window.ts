@@ -2,27 +2,17 @@ import { randomBytes } from "node:crypto";
 import { LedgerError } from "./errors.ts";
 import { Fingerprint, word } from "./fingerprint.ts";
 import { Mutex } from "./mutex.ts";
+import { At, COUNTS, createMemory, ENTRIES, FLOORS, GENERATIONS, layout, MAX_WRITERS, WORDS } from "./window-memory.ts";
 
 /** What the window says about a record. */
 export const Seen = { New: 0, Duplicate: 1, Conflict: 2 } as const;
 
-/** Threads that may write to one window. */
-export const MAX_WRITERS = 64;
-const MAX_KEYS = 100_000_000;
 /** Writer of an entry that is stored already. */
 const NOBODY = 255;
-const FIRST_INDEX = 2048;
 /** Slots above which the table does not grow step by step. */
 const LAST_GROWTH = 2 ** 19;
 const encoder = new TextEncoder();
 
-// Layout: 16 words of settings, a generation a writer, two counts, a floor a writer; then entries, writers, index.
-const At = { lock: 0, mask: 1, key0: 2, key1: 3, maxKeys: 4 } as const;
-const GENERATIONS = 16;
-const COUNTS = (GENERATIONS + MAX_WRITERS) * 4;
-const FLOORS = COUNTS + 2 * 8;
-const ENTRIES = FLOORS + MAX_WRITERS * 8;
-const WORDS = 4;
 /** Of one key in memory, and in the key log. */
 export const ENTRY_BYTES = WORDS * 4;
 
@@ -80,7 +70,7 @@ export class RecordWindow {
    * @param secret of the fingerprints, 8 bytes: that of an earlier window, whose entries are to be restored
    */
   constructor(of: number | SharedArrayBuffer, writer = 0, secret: Uint8Array = randomBytes(8)) {
-    this.memory = typeof of === "number" ? create(of, secret) : of;
+    this.memory = typeof of === "number" ? createMemory(of, secret) : of;
     this.#words = new Int32Array(this.memory, 0, COUNTS / 4);
     this.#maxKeys = this.#words[At.maxKeys]!;
     this.#writer = writer;
@@ -343,26 +333,4 @@ export class RecordWindow {
     this.hits = new Float64Array(size);
     this.waitsFor = new Int8Array(size);
   }
-}
-
-function create(maxKeys: number, secret: Uint8Array): SharedArrayBuffer {
-  if (!Number.isSafeInteger(maxKeys) || maxKeys < 1 || maxKeys > MAX_KEYS) {
-    throw new LedgerError("INVALID_ARGUMENT", `windowKeys is ${maxKeys}, must be 1 to ${MAX_KEYS}`);
-  }
-  const { index, end } = layout(maxKeys);
-  const memory = new SharedArrayBuffer(end);
-  const words = new Int32Array(memory, 0, GENERATIONS);
-  words[At.mask] = Math.min(FIRST_INDEX, (end - index) / 4) - 1;
-  words[At.key0] = word(secret, 0);
-  words[At.key1] = word(secret, 4);
-  words[At.maxKeys] = maxKeys;
-  new Float64Array(memory, FLOORS, MAX_WRITERS).fill(Infinity);
-  return memory;
-}
-
-function layout(maxKeys: number): { writers: number; index: number; end: number } {
-  const writers = ENTRIES + maxKeys * WORDS * 4;
-  const index = writers + Math.ceil(maxKeys / 4) * 4;
-  // A power of two that keeps the table at most half full.
-  return { writers, index, end: index + 2 ** Math.ceil(Math.log2(maxKeys * 2)) * 4 };
 }

@@ -135,6 +135,8 @@ export class Collector {
       await this.#metrics?.listen();
       await this.#supervised.start();
       await this.#workers.start(this.#config.service.workers);
+      // A worker has died meanwhile.
+      if (this.#shutdown) throw await this.failed;
       this.#stateFile = await writeState(this.#dataDir, this.endpoints);
     } catch (error) {
       await this.shutdown().catch((cause: unknown) => this.#log.error({ err: cause }, "stopping after a failed start"));
