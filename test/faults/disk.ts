@@ -32,7 +32,8 @@ export class Disk {
   /** Leaves so many bytes. */
   fill(left: number): void {
     const { blocks, bfree, bsize } = statfsSync(this.#directory);
-    this.#resize(String(Math.ceil((blocks - bfree) * bsize + left)));
+    // Size 0 would be: without a bound.
+    this.#resize(String(Math.max((blocks - bfree) * bsize + left, bsize)));
   }
 
   free(): void {

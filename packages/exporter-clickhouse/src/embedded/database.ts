@@ -5,6 +5,7 @@ import type { Catalogue } from "./catalogue.ts";
 import { loadChdb } from "./chdb.ts";
 import type { Chdb, Classification, Connection, QueryResult } from "./chdb.ts";
 import { exception } from "./exception.ts";
+import { clearDefinitions, isApplied, setApplied } from "./schema-state.ts";
 import { stringLiteral } from "./sql-tokens.ts";
 
 /** The engine adds the whole of a statement to its exceptions, here with the client's own inside. */
@@ -66,11 +67,13 @@ export class Database {
    */
   static async open(folders: EngineFolders, name: string, schema: readonly string[] | undefined): Promise<Database> {
     const chdb = loadChdb();
-    if (schema !== undefined) {
+    if (schema !== undefined && !isApplied(folders.engine, schema)) {
+      clearDefinitions(folders.engine, schema);
       // A half-written configuration must not be what the engine starts with, so this goes without any.
       const owner = chdb.CreateConnection(folders.engine, []);
       try {
         for (const statement of schema) await chdb.QueryAsyncConnection(owner, statement, "Null");
+        setApplied(folders.engine, schema);
       } finally {
         chdb.CloseConnection(owner);
       }
