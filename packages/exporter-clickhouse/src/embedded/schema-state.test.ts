@@ -20,7 +20,7 @@ async function ask(dataDir: string, insert: boolean): Promise<string> {
   try {
     if (insert) await client.insert({ table: "otel_traces", values: [traceRow("kept")], format: "JSONEachRow" });
     const query = "SELECT (SELECT count() FROM otel_traces), (SELECT count() FROM audit_events_once)";
-    return (await (await client.query({ query, format: "TSV" })).text()).trim();
+    return (await (await client.query({ query, format: "TabSeparated" })).text()).trim();
   } finally {
     await client.close();
     await engine.stop();
