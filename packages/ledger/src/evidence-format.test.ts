@@ -3,7 +3,7 @@ import { frameSpans, scanTraces } from "@otel-audit/otlp";
 import { expect, test } from "vitest";
 import { ByteBuffer } from "./byte-buffer.ts";
 import { rowHash, uuidBytes } from "./row-decode.ts";
-import { RowEncoder, placeRow } from "./row-encoder.ts";
+import { RowEncoder, placeRows } from "./row-encoder.ts";
 import { COLUMNS, LIMITS, RowFlag } from "./row-format.ts";
 
 const document = fs.readFileSync(new URL("../../../docs/evidence-format.md", import.meta.url), "utf8");
@@ -43,7 +43,7 @@ test("the documented span becomes the documented row with the documented leaf", 
   encoder.begin({ provenance: "asserted", principal: "", tenantId: "" });
   encoder.encode(out, scanTraces(request), 0);
   const stream = uuidBytes("0f8fad5b-d9cb-469f-a165-70867728950e");
-  placeRow(out.bytes, 0, { stream, sequence: 1n, receivedAt: 1_795_305_600_100_000_000n });
+  placeRows(out.bytes, [0, out.length], { stream, sequence: 1n, receivedAt: 1_795_305_600_100_000_000n });
   const row = out.bytes.subarray(0, out.length);
   expect(row.toString("hex")).toBe(hex("row").toString("hex"));
   expect(rowHash(row)).toBe(hex("leaf").toString("hex"));

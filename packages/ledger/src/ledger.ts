@@ -8,7 +8,7 @@ import { KeyLog } from "./key-log.ts";
 import { type ResolvedOptions, resolveOptions } from "./options.ts";
 import { uuidBytes } from "./row-decode.ts";
 import { type Encoded, RowBatch } from "./row-batch.ts";
-import { placeRow } from "./row-encoder.ts";
+import { placeRows } from "./row-encoder.ts";
 import { partitionOf } from "./segment-file.ts";
 import { type PendingRows, SegmentLog } from "./segment-log.ts";
 import type { RowBlock, StoredSegment } from "./segment-writer.ts";
@@ -258,13 +258,11 @@ export class Ledger {
     const { rows } = this.#batch;
     const receivedAt = this.#receivedAt();
     const firstSequence = this.#nextSequence;
-    for (let i = 0; i < count; i++) {
-      const sequence = this.#nextSequence++;
-      placeRow(rows.bytes, encoded.offsets[i]!, { stream: this.#stream, sequence, receivedAt });
-    }
+    placeRows(rows.bytes, encoded.offsets, { stream: this.#stream, sequence: firstSequence, receivedAt });
+    this.#nextSequence += BigInt(count);
     const block: RowBlock = {
       bytes: new Uint8Array(rows.bytes.subarray(0, rows.length)),
-      offsets: Uint32Array.from(encoded.offsets),
+      offsets: new Uint32Array(encoded.offsets),
     };
     return new Promise((resolve, reject) => {
       const pending: PendingRows = {

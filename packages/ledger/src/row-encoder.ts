@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { SpanFields, type SpanIndex, readSpan } from "@otel-audit/otlp";
 import { AUDIT_RECORD_ORIGIN_VALUE_EFFECT, AUDIT_RECORD_ORIGIN_VALUE_REPORTED } from "@otel-audit/semantic-conventions";
 import { TypedIndex, fillSpanMap } from "./attribute-map.ts";
-import { ByteBuffer, cutAt } from "./byte-buffer.ts";
+import { ByteBuffer, cutAt, viewOf } from "./byte-buffer.ts";
 import { EntryTable } from "./entry-table.ts";
 import { Identities } from "./identity.ts";
 import { judge } from "./judged-event.ts";
@@ -63,7 +63,7 @@ export class RowEncoder {
   }
 
   /**
-   * Appends the row of a span to `out`. StreamId, Sequence and ReceivedAt are zero until `placeRow`. Throws OtlpError
+   * Appends the row of a span to `out`. StreamId, Sequence and ReceivedAt are zero until `placeRows`. Throws OtlpError
    * when the span's bytes are broken, and leaves `out` as it was then; so it does when the sender may not say this, and
    * returns why.
    */
@@ -243,15 +243,27 @@ export class RowEncoder {
   }
 }
 
-/** Gives a row its place in the log. `at` is where the row starts. */
-export function placeRow(
-  bytes: Buffer,
-  at: number,
-  place: { stream: Uint8Array; sequence: bigint; receivedAt: bigint },
-): void {
-  bytes.set(place.stream, at + ROW_OFFSET.streamId);
-  bytes.writeBigUInt64LE(place.sequence, at + ROW_OFFSET.sequence);
-  bytes.writeBigInt64LE(place.receivedAt, at + ROW_OFFSET.receivedAt);
+/** Where rows stand in the log. */
+export interface RowPlace {
+  readonly stream: Uint8Array;
+  /** Of the first row; each of the others has one more than the row before it. */
+  readonly sequence: bigint;
+  readonly receivedAt: bigint;
+}
+
+/** Gives rows their places in the log. They start at `offsets`, of which the last is the end of the last row. */
+export function placeRows(bytes: Buffer, offsets: readonly number[], place: RowPlace): void {
+  const { streamId, sequence, receivedAt } = ROW_OFFSET;
+  const rows = viewOf(bytes);
+  const stream = new DataView(place.stream.buffer, place.stream.byteOffset, place.stream.byteLength);
+  const [low, high] = [stream.getBigInt64(0), stream.getBigInt64(8)];
+  for (let i = 0; i < offsets.length - 1; i++) {
+    const at = offsets[i]!;
+    rows.setBigInt64(at + streamId, low);
+    rows.setBigInt64(at + streamId + 8, high);
+    rows.setBigUint64(at + sequence, place.sequence + BigInt(i), true);
+    rows.setBigInt64(at + receivedAt, place.receivedAt, true);
+  }
 }
 
 /** Sets a flag of an encoded row. */
