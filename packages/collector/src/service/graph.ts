@@ -8,18 +8,18 @@ import type {
   SignalConsumer,
   Topic,
 } from "../component.ts";
-import { factories } from "../components.ts";
+import { factories, type ComponentKind } from "../components.ts";
 import { componentType, signalOf, type CollectorConfig } from "../config/schema.ts";
 import { consumeAll } from "../consume-all.ts";
 import { configError } from "../errors.ts";
-import { toldKey } from "./messages.ts";
+import { componentKey } from "./messages.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
 const SHUTDOWN_MS = 15_000;
 
 export interface SharedContext extends Omit<CreateContext, "id" | "extension" | "shared" | "told"> {
   readonly sharedMemory: SharedMemory;
-  /** By `toldKey`. */
+  /** By `componentKey`. */
   readonly told: ReadonlyMap<string, unknown>;
 }
 
@@ -60,7 +60,7 @@ class GraphBuilder {
     const { service, receivers: receiverConfigs } = this.#config;
     for (const id of service.extensions) {
       const factory = factories("extension").get(componentType(id))!;
-      const extension = factory.create?.(this.#config.extensions.get(id), this.#context(id));
+      const extension = factory.create?.(this.#config.extensions.get(id), this.#context("extension", id));
       if (extension) this.#extensions.set(id, this.#add(extension));
     }
     for (const name of Object.keys(service.pipelines)) {
@@ -72,7 +72,7 @@ class GraphBuilder {
       const next = this.#next(id);
       if (Object.keys(next).length === 0) continue;
       const factory = factories("receiver").get(componentType(id))!;
-      receivers.push(this.#add(factory.create(config, next, this.#context(id))));
+      receivers.push(this.#add(factory.create(config, next, this.#context("receiver", id))));
     }
     const order = this.#order;
     return {
@@ -114,7 +114,9 @@ class GraphBuilder {
     );
     for (const id of processors.toReversed()) {
       const factory = factories("processor").get(componentType(id))!;
-      head = this.#add(factory.createForSignals!(this.#config.processors.get(id), head, this.#context(id)));
+      head = this.#add(
+        factory.createForSignals!(this.#config.processors.get(id), head, this.#context("processor", id)),
+      );
     }
     return head;
   }
@@ -130,7 +132,7 @@ class GraphBuilder {
     let head = fanOut(exporters.map((id) => this.#sink(id)));
     for (const id of processors.toReversed()) {
       const factory = factories("processor").get(componentType(id))!;
-      head = this.#add(factory.create(this.#config.processors.get(id), head, this.#context(id)));
+      head = this.#add(factory.create(this.#config.processors.get(id), head, this.#context("processor", id)));
     }
     this.#building.pop();
     this.#pipelines.set(name, head);
@@ -145,7 +147,7 @@ class GraphBuilder {
     const factory = factories("connector").get(componentType(id))!;
     const config = this.#config.connectors.get(id);
     const next = new Map(factory.pipelines(config).map((name) => [name, this.#pipeline(name)]));
-    const connector = this.#add(factory.create(config, next, this.#context(id)));
+    const connector = this.#add(factory.create(config, next, this.#context("connector", id)));
     this.#connectors.set(id, connector);
     return connector;
   }
@@ -154,20 +156,20 @@ class GraphBuilder {
     const existing = this.#exporters.get(id);
     if (existing) return existing;
     const factory = factories("exporter").get(componentType(id))!;
-    const exporter = this.#add(factory.create(this.#config.exporters.get(id), this.#context(id)));
+    const exporter = this.#add(factory.create(this.#config.exporters.get(id), this.#context("exporter", id)));
     this.#exporters.set(id, exporter);
     return exporter;
   }
 
-  #context(id: string): CreateContext {
+  #context(kind: ComponentKind, id: string): CreateContext {
     const { sharedMemory, told, ...rest } = this.#shared;
     return {
       ...rest,
       id,
       log: rest.log.child({ component: id }),
-      shared: (name, byteLength) => sharedMemory.get(`${id}/${name}`, byteLength),
+      shared: (name, byteLength) => sharedMemory.get(componentKey(kind, id, name), byteLength),
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each value was told under the topic of its type
-      told: <T>({ name }: Topic<T>) => told.get(toldKey(id, name)) as T | undefined,
+      told: <T>({ name }: Topic<T>) => told.get(componentKey(kind, id, name)) as T | undefined,
       extension: (other) => this.#extensions.get(other),
     };
   }

@@ -1,4 +1,5 @@
 import type { ReceiverEndpoints } from "../component.ts";
+import type { ComponentKind } from "../components.ts";
 import type { CollectorErrorCode } from "../errors.ts";
 import type { CollectorConfig } from "../config/schema.ts";
 import type { MetricsSnapshot } from "./telemetry.ts";
@@ -45,7 +46,7 @@ export type FromWorker =
   | { readonly kind: "drained"; readonly id: number; readonly drained: boolean }
   | { readonly kind: "stopped"; readonly error: string | undefined };
 
-/** The key of what a component's part in the supervisor tells. */
-export function toldKey(component: string, topic: string): string {
-  return `${component}/${topic}`;
+/** Of what belongs to one component: a receiver and an extension may have the same id. */
+export function componentKey(kind: ComponentKind, id: string, name: string): string {
+  return `${kind}/${id}/${name}`;
 }

@@ -2,13 +2,13 @@ import type { Component, SupervisorContext } from "../component.ts";
 import { factories, type ComponentKind } from "../components.ts";
 import { componentType, type CollectorConfig } from "../config/schema.ts";
 import { shutdownAll } from "./graph.ts";
-import { toldKey } from "./messages.ts";
+import { componentKey } from "./messages.ts";
 
 export type SharedSupervisorContext = Omit<SupervisorContext, "id" | "extension" | "tell">;
 
 /** The parts of components that exist once a process: extensions first, in their order, then what the pipelines use. */
 export class Supervised {
-  /** What was told so far, by `toldKey`. */
+  /** What was told so far, by `componentKey`. */
   readonly told = new Map<string, unknown>();
   readonly #extensions = new Map<string, Component>();
   readonly #order: Component[] = [];
@@ -50,19 +50,19 @@ export class Supervised {
   }
 
   #create(kind: ComponentKind, id: string, config: unknown): Component | undefined {
-    const part = factories(kind).get(componentType(id))!.supervise?.(config, this.#context(id));
+    const part = factories(kind).get(componentType(id))!.supervise?.(config, this.#context(kind, id));
     if (part) this.#order.push(part);
     return part;
   }
 
-  #context(id: string): SupervisorContext {
+  #context(kind: ComponentKind, id: string): SupervisorContext {
     return {
       ...this.#shared,
       id,
       log: this.#shared.log.child({ component: id }),
       extension: (other) => this.#extensions.get(other),
       tell: ({ name }, value) => {
-        const key = toldKey(id, name);
+        const key = componentKey(kind, id, name);
         this.told.set(key, value);
         this.#onTold(key, value);
       },
