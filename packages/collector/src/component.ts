@@ -135,6 +135,8 @@ export interface ExporterFactory<Config> extends FactoryBase<Config> {
   readonly signals: readonly Signal[];
   /** Why it does not take a signal with this configuration; undefined: it does. */
   refuses?(config: Config, signal: Signal): string | undefined;
+  /** Why a service has at most one of this type; absent: it may have several. */
+  readonly alone?: string;
   create(config: Config, context: CreateContext): Exporter;
 }
 

@@ -16,7 +16,22 @@ export function checkReferences(config: CollectorConfig): void {
     throw configError(["service", "pipelines"], "must have at least one pipeline");
   for (const [name, pipeline] of Object.entries(service.pipelines)) checkPipeline(config, name, pipeline);
   for (const [id, connectorConfig] of config.connectors) checkConnector(config, id, connectorConfig);
+  checkAlone(config);
   checkAuth(config);
+}
+
+/** Of some exporters a service has one. */
+function checkAlone({ service, exporters }: CollectorConfig): void {
+  const used = new Set(Object.values(service.pipelines).flatMap((pipeline) => pipeline.exporters));
+  const first = new Map<string, string>();
+  for (const id of exporters.keys()) {
+    const type = componentType(id);
+    const reason = factories("exporter").get(type)?.alone;
+    if (reason === undefined || !used.has(id)) continue;
+    const other = first.get(type);
+    if (other !== undefined) throw configError(["exporters", id], `is used beside "${other}": ${reason}`);
+    first.set(type, id);
+  }
 }
 
 function checkPipeline(config: CollectorConfig, name: string, pipeline: ServiceConfig["pipelines"][string]): void {
