@@ -161,6 +161,24 @@ describe("parseConfig", () => {
       /^exporters::clickhouse_audit: needs exactly one of engine/,
     ],
     [
+      "two logs in one data directory",
+      MINIMAL.replace(
+        "  otlphttp:",
+        "  clickhouse_audit: { endpoint: 'http://127.0.0.1:1' }\n  clickhouse_audit/b: { endpoint: 'http://127.0.0.1:2' }\n  otlphttp:",
+      ).replace("exporters: [otlphttp]", "exporters: [clickhouse_audit, clickhouse_audit/b]"),
+      /^exporters::clickhouse_audit\/b: is used beside "clickhouse_audit": a data directory has one log/,
+    ],
+    [
+      "certificates for a connection without TLS",
+      MINIMAL.replace('4319"', '4319", tls: { ca_file: a.pem }'),
+      /^exporters::otlphttp::tls: no endpoint is https/,
+    ],
+    [
+      "half of a client certificate",
+      MINIMAL.replace('http://127.0.0.1:4319"', 'https://127.0.0.1:4319", tls: { cert_file: a.pem }'),
+      /^exporters::otlphttp::tls: needs both of cert_file and key_file/,
+    ],
+    [
       "a broken reference",
       MINIMAL.replace("4319", "${PORT!}"),
       /^exporters::otlphttp::endpoint: "\$\{PORT!\}" is not a reference/,

@@ -3,10 +3,13 @@ import type { CreateContext, Signal } from "../component.ts";
 import type { Memory } from "../memory.ts";
 import type { TraceBatch } from "../trace-batch.ts";
 import { Fifo } from "./fifo.ts";
+import type { QueueRoom } from "./queue-room.ts";
 
 export interface QueueLimits {
+  /** That wait, in all workers together. */
   readonly requests: number;
   readonly bytes: number;
+  /** Requests under way at one time, in this worker. */
   readonly consumers: number;
 }
 
@@ -48,16 +51,16 @@ export function debugRequest({ bytes, spans, memory }: TraceBatch): DebugRequest
 export type Send = (request: Pick<DebugRequest, "bytes" | "contentType">, signal: AbortSignal) => Promise<void>;
 
 /**
- * The queue of debug telemetry: bounded in requests and bytes. `put` never waits; a full queue drops its oldest request,
+ * A worker's queue of debug telemetry: all of them together are bounded in requests and bytes. `put` never waits; a full queue drops its oldest request,
  * counted as `otelcol_exporter_enqueue_failed_spans` (or `_log_records`, `_metric_points`).
  */
 export class DebugQueue {
   readonly #items = new Fifo<DebugRequest>();
-  #bytes = 0;
   #sending = 0;
   #closing = false;
   readonly #abort = new AbortController();
   readonly #limits: QueueLimits;
+  readonly #room: QueueRoom;
   readonly #retry: RetryPolicy;
   readonly #send: Send;
   readonly #context: CreateContext;
@@ -67,6 +70,7 @@ export class DebugQueue {
 
   constructor(
     limits: QueueLimits,
+    room: QueueRoom,
     retry: RetryPolicy,
     context: CreateContext,
     signal: Signal,
@@ -74,6 +78,7 @@ export class DebugQueue {
     batching?: Batching,
   ) {
     this.#limits = limits;
+    this.#room = room;
     this.#retry = retry;
     this.#send = send;
     this.#signal = signal;
@@ -92,8 +97,9 @@ export class DebugQueue {
     // One that never fits must not push out all the others first.
     if (this.#closing || request.bytes.length > this.#limits.bytes) return this.#drop(request);
     this.#items.push(request);
-    this.#bytes += request.bytes.length;
-    while (this.#items.length > this.#limits.requests || this.#bytes > this.#limits.bytes) this.#drop(this.#shift()!);
+    this.#room.add(1, request.bytes.length);
+    // What waits in other workers is not reached from here: when they have all the room, the new one goes.
+    while (this.#items.length > 0 && this.#isOver()) this.#drop(this.#shift()!);
     this.#pump();
   }
 
@@ -124,9 +130,13 @@ export class DebugQueue {
     return this.#items.length === 0 && this.#sending === 0;
   }
 
+  #isOver(): boolean {
+    return this.#room.requests > this.#limits.requests || this.#room.bytes > this.#limits.bytes;
+  }
+
   #shift(): DebugRequest | undefined {
     const item = this.#items.shift();
-    if (item) this.#bytes -= item.bytes.length;
+    if (item) this.#room.add(-1, -item.bytes.length);
     return item;
   }
 

@@ -1,9 +1,13 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { applySchema, type ClickHouseConnection, type ConnectionSource } from "@otel-audit/exporter-clickhouse";
 import { z } from "zod";
 import type { CreateContext } from "../component.ts";
 import { configError } from "../errors.ts";
 import { EngineConnection } from "../extensions/clickhouse_embedded/connection.ts";
 import { ClickhouseEmbedded } from "../extensions/clickhouse_embedded/engine.ts";
+
+/** Milliseconds that a start waits for ClickHouse. */
+const PATIENCE_MS = 5_000;
 
 /** Where a ClickHouse exporter writes: the embedded engine of this service, or a server. */
 export const destinationShape = {
@@ -55,6 +59,14 @@ export function resolveConnection(
     );
   }
   return () => engine.connection;
+}
+
+/**
+ * Waits for what a start asks of ClickHouse, but not for long: neither one that is away nor one that never answers may keep
+ * a collector from listening. What takes longer goes on.
+ */
+export async function waitAtStart(asked: Promise<void>): Promise<void> {
+  await Promise.race([asked, sleep(PATIENCE_MS, undefined, { ref: false })]);
 }
 
 /** Creates what is missing on a server, where that is configured; an embedded engine creates its tables itself. */

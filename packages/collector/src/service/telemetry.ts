@@ -58,10 +58,12 @@ export class Telemetry {
     "exporter",
     "data_type",
   ]);
-  readonly queueCapacity = this.gauge("otelcol_exporter_queue_capacity", "Requests the queue can hold", [
-    "exporter",
-    "data_type",
-  ]);
+  readonly queueCapacity = this.gauge(
+    "otelcol_exporter_queue_capacity",
+    "Requests the queue can hold",
+    ["exporter", "data_type"],
+    "max",
+  );
 
   readonly records = this.counter("otel_audit_records", "Audit records written to the log", ["exporter"]);
   readonly duplicates = this.counter(

@@ -9,9 +9,11 @@ import { Collector } from "../../service/collector.ts";
 
 function config(endpoint: string): string {
   return `receivers: { otlp: { protocols: { http: { endpoint: "127.0.0.1:0" } } } }
-exporters: { clickhouse_audit: { endpoint: "${endpoint}", shutdown_timeout: 0 } }
+exporters:
+  clickhouse_audit: { endpoint: "${endpoint}", shutdown_timeout: 0 }
+  clickhouse_traces: { endpoint: "${endpoint}" }
 service:
-  pipelines: { traces: { receivers: [otlp], exporters: [clickhouse_audit] } }
+  pipelines: { traces: { receivers: [otlp], exporters: [clickhouse_audit, clickhouse_traces] } }
   telemetry: { metrics: { address: "127.0.0.1:0" } }
 `;
 }

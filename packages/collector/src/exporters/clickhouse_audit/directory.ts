@@ -1,15 +1,11 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { AuditWriter } from "@otel-audit/exporter-clickhouse";
 import { LedgerDirectory, type LedgerOptions, type LedgerShare } from "@otel-audit/ledger";
 import type { Component, SupervisorContext, Topic } from "../../component.ts";
-import { createSchema, resolveConnection } from "../destination.ts";
+import { createSchema, resolveConnection, waitAtStart } from "../destination.ts";
 import type { ClickhouseAuditConfig } from "./config.ts";
 
 /** What the ledger's streams share. */
 export const LEDGER: Topic<LedgerShare> = { name: "ledger" };
-
-/** Milliseconds that a start waits for ClickHouse. */
-const PATIENCE_MS = 5_000;
 
 /** What the directory and its streams are opened with. */
 export function ledgerOptions(
@@ -43,8 +39,7 @@ export class AuditDirectory implements Component {
   async start(): Promise<void> {
     const directory = await LedgerDirectory.open(ledgerOptions(this.#config, this.#context));
     this.#directory = directory;
-    // Neither a ClickHouse that is away nor one that never answers may keep records from being taken.
-    await Promise.race([this.#askTable(directory), sleep(PATIENCE_MS, undefined, { ref: false })]);
+    await waitAtStart(this.#askTable(directory));
     this.#context.tell(LEDGER, directory.share);
   }
 

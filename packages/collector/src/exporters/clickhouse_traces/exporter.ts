@@ -1,8 +1,9 @@
-import { TracesWriter } from "@otel-audit/exporter-clickhouse";
+import { ClickHouseError, TracesWriter } from "@otel-audit/exporter-clickhouse";
 import type { CreateContext, Exporter, Rejection } from "../../component.ts";
 import type { TraceBatch } from "../../trace-batch.ts";
 import { DebugQueue, debugRequest } from "../debug-queue.ts";
-import { createSchema, resolveConnection } from "../destination.ts";
+import { QueueRoom } from "../queue-room.ts";
+import { createSchema, resolveConnection, waitAtStart } from "../destination.ts";
 import type { ClickhouseTracesConfig } from "./config.ts";
 
 /** Every insert makes a part in the table: few and large ones. */
@@ -22,23 +23,22 @@ export class ClickhouseTracesExporter implements Exporter {
     const { queue_size: requests, max_bytes: bytes } = config.sending_queue;
     this.#queue = new DebugQueue(
       { requests, bytes, consumers: 1 },
+      new QueueRoom("traces", context),
       RETRY,
       context,
       "traces",
-      async ({ bytes }) => {
-        await this.#writer!.insert(bytes);
-      },
+      ({ bytes }) => this.#insert(bytes),
       BATCHING,
     );
   }
 
   async start(): Promise<void> {
     this.#writer = new TracesWriter(resolveConnection(this.#config, this.#context));
-    try {
-      await createSchema(this.#config);
-    } catch (error) {
+    if (this.#context.worker.index > 0) return;
+    const tables = createSchema(this.#config).catch((error: unknown) => {
       this.#context.log.warn({ err: error }, "the schema could not be applied; inserts will be tried all the same");
-    }
+    });
+    await waitAtStart(tables);
   }
 
   async consume(batch: TraceBatch): Promise<readonly Rejection[]> {
@@ -53,5 +53,15 @@ export class ClickhouseTracesExporter implements Exporter {
   async shutdown(): Promise<void> {
     await this.#queue.close();
     await this.#writer?.close();
+  }
+
+  async #insert(request: Uint8Array): Promise<void> {
+    try {
+      await this.#writer!.insert(request);
+    } catch (error) {
+      // A server that was away at the start may come without tables: the next try finds them.
+      if (error instanceof ClickHouseError && error.code === "SCHEMA") await createSchema(this.#config);
+      throw error;
+    }
   }
 }

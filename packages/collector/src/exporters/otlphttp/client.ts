@@ -1,5 +1,6 @@
 import { Agent as HttpAgent, request as httpRequest, type ClientRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import type { ClientTls } from "./tls.ts";
 
 /** Of an answer that is read: enough for a reason in a log line. */
 const MAX_ANSWER_BYTES = 64 * 1024;
@@ -14,12 +15,14 @@ export class OtlpClient {
   readonly #url: URL;
   readonly #agent: HttpAgent;
   readonly #timeoutMs: number;
+  readonly #tls: ClientTls | undefined;
 
-  constructor(url: string, connections: number, timeoutMs: number) {
+  constructor(url: string, connections: number, timeoutMs: number, tls?: ClientTls) {
     this.#url = new URL(url);
     const options = { keepAlive: true, maxSockets: connections };
     this.#agent = this.#url.protocol === "https:" ? new HttpsAgent(options) : new HttpAgent(options);
     this.#timeoutMs = timeoutMs;
+    this.#tls = tls;
   }
 
   /** Settles when the exchange is over in both directions: nothing reads `body` any more. Redirects are not followed. */
@@ -29,6 +32,8 @@ export class OtlpClient {
       const outgoing = send(this.#url, {
         method: "POST",
         agent: this.#agent,
+        // Connections are kept by these: changed certificates make new ones.
+        ...this.#tls?.options,
         headers: { ...headers, "content-length": body.length },
       });
       const late = setTimeout(

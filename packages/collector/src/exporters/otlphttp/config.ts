@@ -1,11 +1,14 @@
 import { z } from "zod";
 import type { Signal } from "../../component.ts";
 import { duration } from "../../config/duration.ts";
+import { clientTlsConfig } from "../../config/tls.ts";
 
+/** Each has a queue and an address of its own. */
+export const SIGNALS: readonly Signal[] = ["traces", "logs", "metrics"];
 const HOUR_MS = 3_600_000;
 const url = z.url({ protocol: /^https?$/ });
 
-export const otlphttpConfig = z.strictObject({
+const settings = z.strictObject({
   /** Base URL; `/v1/traces`, `/v1/logs`, `/v1/metrics` is appended. */
   endpoint: url.optional(),
   /** Whole URL for one signal, instead of what `endpoint` gives. */
@@ -16,6 +19,8 @@ export const otlphttpConfig = z.strictObject({
   headers: z.record(z.string(), z.string()).default({}),
   /** Costs more CPU than all the rest of the collector; worth it only where the network is the limit. */
   compression: z.enum(["none", "gzip"]).default("none"),
+  /** Of the endpoints that are https. */
+  tls: clientTlsConfig.optional(),
   /** For one request. */
   timeout: duration({ min: 1, max: 600_000 }).prefault("30s"),
   /** One for each signal. */
@@ -49,7 +54,13 @@ export const otlphttpConfig = z.strictObject({
     })
     .prefault({}),
 });
-export type OtlphttpConfig = z.output<typeof otlphttpConfig>;
+
+/** Certificates that protect nothing would be taken for protection. */
+export const otlphttpConfig = settings.refine(
+  (config) => config.tls === undefined || SIGNALS.some((signal) => signalUrl(config, signal)?.startsWith("https:")),
+  { path: ["tls"], error: "no endpoint is https" },
+);
+export type OtlphttpConfig = z.output<typeof settings>;
 
 /** Where a signal goes; undefined: nothing in the configuration says it. */
 export function signalUrl(config: OtlphttpConfig, signal: Signal): string | undefined {

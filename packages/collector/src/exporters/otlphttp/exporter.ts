@@ -2,21 +2,29 @@ import type { CreateContext, Exporter, Rejection, Signal, SignalBatch } from "..
 import { signalItems } from "../../signal-items.ts";
 import type { TraceBatch } from "../../trace-batch.ts";
 import { debugRequest } from "../debug-queue.ts";
-import { signalUrl, type OtlphttpConfig } from "./config.ts";
+import { QueueRoom } from "../queue-room.ts";
+import { SIGNALS, type OtlphttpConfig } from "./config.ts";
 import { SignalSender } from "./sender.ts";
+import { ClientTls } from "./tls.ts";
 
 /** Forwards requests to an OTLP/HTTP backend as the very bytes that came, or as slices of them. */
 export class OtlphttpExporter implements Exporter {
   readonly #senders = new Map<Signal, SignalSender>();
+  readonly #rooms: ReadonlyMap<Signal, QueueRoom>;
+  readonly #tls: ClientTls | undefined;
   readonly #config: OtlphttpConfig;
   readonly #context: CreateContext;
 
   constructor(config: OtlphttpConfig, context: CreateContext) {
     this.#config = config;
     this.#context = context;
+    this.#tls = config.tls && new ClientTls(`exporters::${context.id}::tls`, config.tls, context.log);
+    this.#rooms = new Map(SIGNALS.map((signal) => [signal, new QueueRoom(signal, context)]));
   }
 
-  async start(): Promise<void> {}
+  async start(): Promise<void> {
+    this.#tls?.watch();
+  }
 
   async consume(batch: TraceBatch): Promise<readonly Rejection[]> {
     this.#sender("traces").put(debugRequest(batch));
@@ -34,6 +42,7 @@ export class OtlphttpExporter implements Exporter {
   }
 
   async shutdown(): Promise<void> {
+    this.#tls?.stop();
     await Promise.all([...this.#senders.values()].map((sender) => sender.close()));
   }
 
@@ -41,7 +50,8 @@ export class OtlphttpExporter implements Exporter {
   #sender(signal: Signal): SignalSender {
     const existing = this.#senders.get(signal);
     if (existing) return existing;
-    const sender = new SignalSender(signal, signalUrl(this.#config, signal)!, this.#config, this.#context);
+    const room = this.#rooms.get(signal)!;
+    const sender = new SignalSender(signal, this.#config, room, this.#context, this.#tls);
     this.#senders.set(signal, sender);
     return sender;
   }

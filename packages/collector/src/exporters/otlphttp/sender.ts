@@ -2,8 +2,10 @@ import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import type { CreateContext, Signal } from "../../component.ts";
 import { DebugQueue, PermanentError, type DebugRequest, type Send } from "../debug-queue.ts";
+import type { QueueRoom } from "../queue-room.ts";
 import { OtlpClient } from "./client.ts";
-import type { OtlphttpConfig } from "./config.ts";
+import { signalUrl, type OtlphttpConfig } from "./config.ts";
+import type { ClientTls } from "./tls.ts";
 
 const gzipAsync = promisify<Uint8Array, Buffer>(gzip);
 
@@ -17,14 +19,15 @@ export class SignalSender {
   readonly #url: string;
   readonly #config: OtlphttpConfig;
 
-  constructor(signal: Signal, url: string, config: OtlphttpConfig, context: CreateContext) {
-    this.#url = url;
+  constructor(signal: Signal, config: OtlphttpConfig, room: QueueRoom, context: CreateContext, tls?: ClientTls) {
+    this.#url = signalUrl(config, signal)!;
     this.#config = config;
     const { sending_queue: queue, retry_on_failure: retry } = config;
-    this.#client = new OtlpClient(url, queue.num_consumers, config.timeout);
+    this.#client = new OtlpClient(this.#url, queue.num_consumers, config.timeout, tls);
     const maxElapsedMs = retry.max_elapsed_time === 0 ? Number.POSITIVE_INFINITY : retry.max_elapsed_time;
     this.#queue = new DebugQueue(
       { requests: queue.queue_size, bytes: queue.max_bytes, consumers: queue.num_consumers },
+      room,
       { initialMs: retry.initial_interval, maxMs: retry.max_interval, maxElapsedMs: retry.enabled ? maxElapsedMs : 0 },
       context,
       signal,

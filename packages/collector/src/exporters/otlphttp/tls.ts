@@ -1,0 +1,31 @@
+import type { ConnectionOptions } from "node:tls";
+import type { Logger } from "pino";
+import type { ClientTlsConfig } from "../../config/tls.ts";
+import { PemFiles } from "../../service/pem-files.ts";
+
+/** How connections to the backend are made; its files are read again when they change. */
+export class ClientTls {
+  readonly #files: PemFiles;
+  readonly #fixed: ConnectionOptions;
+
+  /** As `PemFiles`. */
+  constructor(what: string, config: ClientTlsConfig, log: Logger) {
+    this.#files = new PemFiles(what, config, log);
+    const name = config.server_name_override;
+    this.#fixed = { rejectUnauthorized: !config.insecure_skip_verify, ...(name !== undefined && { servername: name }) };
+    if (config.insecure_skip_verify) log.warn(`${what}::insecure_skip_verify: whoever answers is believed`);
+  }
+
+  /** For the next connection. */
+  get options(): ConnectionOptions {
+    return { ...this.#files.current, ...this.#fixed };
+  }
+
+  watch(): void {
+    this.#files.watch();
+  }
+
+  stop(): void {
+    this.#files.stop();
+  }
+}
