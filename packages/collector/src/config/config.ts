@@ -2,10 +2,10 @@ import type { z } from "zod";
 import { configError, type CollectorError } from "../errors.ts";
 import { factories, type ComponentKind } from "../components.ts";
 import { checkReferences } from "./check.ts";
-import { expand } from "./expand.ts";
 import { refusal } from "./refused.ts";
 import { SECTIONS, componentType, documentSchema, type CollectorConfig, type Section } from "./schema.ts";
 import { isSecret } from "./secret.ts";
+import { expandDocument } from "./settle.ts";
 import { parseYaml } from "./yaml.ts";
 
 /** Characters of a wrong value in an error. */
@@ -21,7 +21,8 @@ export function parseConfig(
   text: string,
   options: { file?: string; env?: Readonly<Record<string, string | undefined>> } = {},
 ): CollectorConfig {
-  return parseDocument(expand(parseYaml(text, options.file ?? "configuration"), { env: options.env ?? process.env }));
+  const document = parseYaml(text, options.file ?? "configuration");
+  return parseDocument(expandDocument(document, { env: options.env ?? process.env }));
 }
 
 /** Validates what was read, merged and expanded. @throws CollectorError as `parseConfig` */

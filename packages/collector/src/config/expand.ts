@@ -19,10 +19,23 @@ export interface ExpandOptions {
   readonly onUnset?: (name: string, path: readonly PropertyKey[]) => void;
 }
 
+/** A value that was nothing but one reference: what it is depends on what its setting wants. */
+export class Referred {
+  /** The characters that were there. */
+  readonly text: string;
+  /** What they are in YAML: a number, a truth value. */
+  readonly typed: unknown;
+
+  constructor(text: string, typed: unknown) {
+    this.text = text;
+    this.typed = typed;
+  }
+}
+
 /**
  * Replaces `${env:NAME}`, `${env:NAME:-default}`, `${NAME}` and `${file:PATH}` in every string of a parsed document, as
- * otelcol does; `$$` is a dollar sign. A value that is nothing but one reference takes the type that the text has in YAML
- * (a port stays a number). What is put in is not looked at again.
+ * otelcol does; `$$` is a dollar sign. A value that is nothing but one reference and looks like a number or a truth value
+ * becomes a `Referred`, for `settle`. What is put in is not looked at again.
  */
 export function expand(value: unknown, options: ExpandOptions, path: readonly PropertyKey[] = []): unknown {
   if (typeof value === "string") return expandString(value, options, path);
@@ -46,7 +59,7 @@ function expandString(text: string, options: ExpandOptions, path: readonly Prope
   if (!whole || expanded.length > MAX_TYPED) return expanded;
   try {
     const typed: unknown = parse(expanded);
-    return typeof typed === "object" ? expanded : typed;
+    return typeof typed === "object" || typed === expanded ? expanded : new Referred(expanded, typed);
   } catch {
     return expanded;
   }

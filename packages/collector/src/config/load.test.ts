@@ -83,6 +83,32 @@ service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
     expect(effectiveConfig(document)).not.toContain("very-secret");
   });
 
+  it("takes what a reference brings for what its setting wants", async () => {
+    const set = (key: string, name: string): string => `exporters.${key}=\${env:${name}}`;
+    const { document } = await loadConfig([BASE], {
+      env: { DIGITS: "0123", EXPONENT: "1e5", TRUTH: "true", HEX: "0x10", VERSION: "1.3", SIZE: "5", WAIT: "250" },
+      set: [
+        set("clickhouse_audit.password", "DIGITS"),
+        set("clickhouse_audit.username", "TRUTH"),
+        set("otlphttp.headers.x-key", "EXPONENT"),
+        set("otlphttp.headers.y", "HEX"),
+        set("otlphttp.timeout", "WAIT"),
+        set("otlphttp.sending_queue.queue_size", "SIZE"),
+        "exporters.clickhouse_audit.endpoint=http://127.0.0.1:1",
+        "receivers.otlp.protocols.http.tls={ cert_file: a, key_file: b, min_version: '${env:VERSION}' }",
+        "extensions.audit_credentials.credentials=[{ id: '${env:SIZE}', token_sha256: '${env:HASH:-1111111111111111111111111111111111111111111111111111111111111111}', agents: ['${env:SIZE}'] }]",
+      ],
+    });
+    expect(document).toMatchObject({
+      receivers: { otlp: { protocols: { http: { tls: { min_version: "1.3" } } } } },
+      exporters: {
+        otlphttp: { headers: { "x-key": "1e5", y: "0x10" }, timeout: 250, sending_queue: { queue_size: 5 } },
+        clickhouse_audit: { password: "0123", username: "true" },
+      },
+      extensions: { audit_credentials: { credentials: [{ id: "5", token_sha256: "1".repeat(64), agents: ["5"] }] } },
+    });
+  });
+
   it("tells where audit spans are not kept", async () => {
     expect((await loadConfig([])).warnings).toEqual([]);
     expect((await loadConfig([BASE])).warnings).toEqual([

@@ -1,7 +1,7 @@
 import { unkeptAuditSpans } from "./audit-path.ts";
 import { parseDocument } from "./config.ts";
 import { type CollectorConfig } from "./schema.ts";
-import { expand } from "./expand.ts";
+import { expandDocument } from "./settle.ts";
 import { readSources } from "./sources.ts";
 
 export interface LoadedConfig {
@@ -25,7 +25,7 @@ export async function loadConfig(
 ): Promise<LoadedConfig> {
   const env = options.env ?? process.env;
   const warnings: string[] = [];
-  const document = expand(await readSources(uris, options.set ?? [], env), {
+  const document = expandDocument(await readSources(uris, options.set ?? [], env), {
     env,
     onUnset: (name, path) =>
       warnings.push(`${path.map(String).join("::")}: the variable ${name} is not set and stands for nothing`),

@@ -11,6 +11,13 @@ export const SECTIONS = {
   extensions: "extension",
 } as const;
 export type Section = keyof typeof SECTIONS;
+export const SECTION_NAMES = [
+  "receivers",
+  "processors",
+  "exporters",
+  "connectors",
+  "extensions",
+] as const satisfies readonly Section[];
 
 /** As many as the ledger has room for in its window. */
 const MAX_WORKERS = 64;
