@@ -350,8 +350,11 @@ describe("errors", () => {
   });
 
   test("no server", async () => {
-    const lonely = new AuditWriter({ url: "http://127.0.0.1:1" });
-    expect(await lonely.ping()).toMatchObject({ success: false, error: { code: "CONNECTION", retryable: true } });
+    const lonely = new AuditWriter({ url: "http://user:s3cret@127.0.0.1:1" });
+    const result = await lonely.ping();
+    expect(result).toMatchObject({ success: false, error: { code: "CONNECTION", retryable: true } });
+    expect(JSON.stringify(result)).not.toContain("s3cret");
+    expect(!result.success && result.error.message).toMatch(/^ClickHouse at http:\/\/127\.0\.0\.1:1: (?!.*s3cret)/);
     await lonely.close();
   });
 

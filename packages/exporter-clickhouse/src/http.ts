@@ -32,12 +32,13 @@ const OVERLOADED = new Set([
 /** ClickHouse's HTTP interface, with this package's errors. */
 export class ClickHouseHttp {
   readonly #client: ClickHouseClient;
+  /** Of the server, for messages: the rest of the URL may hold credentials. */
   readonly #url: string;
 
   /** @param requestTimeoutMs how long a request may take. */
   constructor(connection: ClickHouseConnection, requestTimeoutMs: number) {
-    this.#url = connection.url;
     try {
+      this.#url = new URL(connection.url).origin;
       this.#client = createClient({
         url: connection.url,
         username: connection.username ?? "default",
@@ -48,7 +49,7 @@ export class ClickHouseHttp {
         log: { level: 127 },
       });
     } catch (cause) {
-      throw new ClickHouseError("INVALID_OPTION", `url ${JSON.stringify(connection.url)}: not an HTTP address`, {
+      throw new ClickHouseError("INVALID_OPTION", "url is not an HTTP address", {
         cause,
       });
     }

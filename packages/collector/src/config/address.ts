@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { redactUrl } from "./secret.ts";
 
 /** Where a component listens. */
 export interface Address {
@@ -60,7 +61,7 @@ export function protocolAddress(text: string, { transport, authenticates }: Guar
 }
 
 function notAnAddress(text: string): string {
-  return `"${text}" is not an address; write host:port with a port from 0 to 65535`;
+  return `"${redactUrl(text)}" is not an address; write host:port with a port from 0 to 65535`;
 }
 
 export function isLoopback(host: string): boolean {

@@ -4,7 +4,7 @@ import { factories, type ComponentKind } from "../components.ts";
 import { checkReferences } from "./check.ts";
 import { refusal } from "./refused.ts";
 import { SECTIONS, componentType, documentSchema, type CollectorConfig, type Section } from "./schema.ts";
-import { isSecret } from "./secret.ts";
+import { redact } from "./secret.ts";
 import { expandDocument } from "./settle.ts";
 import { parseYaml } from "./yaml.ts";
 
@@ -81,7 +81,6 @@ function fromZod(error: z.ZodError, prefix: readonly PropertyKey[], value: unkno
 
 /** A value as errors show it: not a secret, and not a page of it. */
 function show(path: readonly PropertyKey[], value: unknown): string {
-  if (path.some(isSecret)) return "the value that it has";
-  const text = JSON.stringify(value);
+  const text = JSON.stringify(redact(value, path));
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }

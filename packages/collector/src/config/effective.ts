@@ -1,17 +1,11 @@
 import { stringify } from "yaml";
 import { isMap, schemaOf, type Schema } from "./json-schema.ts";
-import { isSecret } from "./secret.ts";
+import { redact } from "./secret.ts";
 import { MAX_NESTING } from "./yaml.ts";
-
-/** As otelcol writes it. */
-const REDACTED = "[REDACTED]";
-const PASSWORD_IN_URL = /(:\/\/[^/\s:@]*):[^/\s@]*@/g;
-/** Section, component, setting. */
-const SETTINGS_DEPTH = 2;
 
 /** The configuration as it works: merged, expanded, with every default, as YAML without secrets. */
 export function effectiveConfig(document: unknown): string {
-  return stringify(redact(withDefaults(document, schemaOf(document)), false), {
+  return stringify(redact(withDefaults(document, schemaOf(document)), []), {
     lineWidth: 0,
     aliasDuplicateObjects: false,
   });
@@ -28,19 +22,4 @@ function withDefaults(value: unknown, { properties, default: fallback }: Schema,
     if (filled !== undefined) result[key] = filled;
   }
   return result;
-}
-
-function redact(value: unknown, secret: boolean, depth = 0): unknown {
-  if (Array.isArray(value)) return value.map((item) => redact(item, secret, depth));
-  if (isMap(value)) {
-    return Object.fromEntries(
-      Object.entries(value).map(([key, item]) => {
-        // A component may have any name.
-        const hidden = secret || (depth >= SETTINGS_DEPTH && isSecret(key));
-        return [key, redact(item, hidden, depth + 1)];
-      }),
-    );
-  }
-  if (secret && (typeof value === "string" || typeof value === "number")) return REDACTED;
-  return typeof value === "string" ? value.replace(PASSWORD_IN_URL, `$1:${REDACTED}@`) : value;
 }

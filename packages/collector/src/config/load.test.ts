@@ -26,6 +26,9 @@ service:
 `,
 );
 
+/** A setting that is a reference. */
+const refer = (key: string, name: string): string => `exporters.${key}=\${env:${name}}`;
+
 async function messageOf(uris: string[], options: Parameters<typeof loadConfig>[1] = {}): Promise<string> {
   const error: unknown = await loadConfig(uris, { env: {}, ...options }).catch((cause: unknown) => cause);
   if (error instanceof CollectorError && error.code === "INVALID_CONFIG") return error.message;
@@ -84,16 +87,15 @@ service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
   });
 
   it("takes what a reference brings for what its setting wants", async () => {
-    const set = (key: string, name: string): string => `exporters.${key}=\${env:${name}}`;
     const { document } = await loadConfig([BASE], {
       env: { DIGITS: "0123", EXPONENT: "1e5", TRUTH: "true", HEX: "0x10", VERSION: "1.3", SIZE: "5", WAIT: "250" },
       set: [
-        set("clickhouse_audit.password", "DIGITS"),
-        set("clickhouse_audit.username", "TRUTH"),
-        set("otlphttp.headers.x-key", "EXPONENT"),
-        set("otlphttp.headers.y", "HEX"),
-        set("otlphttp.timeout", "WAIT"),
-        set("otlphttp.sending_queue.queue_size", "SIZE"),
+        refer("clickhouse_audit.password", "DIGITS"),
+        refer("clickhouse_audit.username", "TRUTH"),
+        refer("otlphttp.headers.x-key", "EXPONENT"),
+        refer("otlphttp.headers.y", "HEX"),
+        refer("otlphttp.timeout", "WAIT"),
+        refer("otlphttp.sending_queue.queue_size", "SIZE"),
         "exporters.clickhouse_audit.endpoint=http://127.0.0.1:1",
         "receivers.otlp.protocols.http.tls={ cert_file: a, key_file: b, min_version: '${env:VERSION}' }",
         "extensions.audit_credentials.credentials=[{ id: '${env:SIZE}', token_sha256: '${env:HASH:-1111111111111111111111111111111111111111111111111111111111111111}', agents: ['${env:SIZE}'] }]",
@@ -129,7 +131,7 @@ service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
     ["another scheme", ["ftp:x"], {}, /the scheme "ftp" is not known/],
     ["a setting without a value", [BASE], { set: ["a"] }, /^--set a: write key=value/],
     ["a setting without a name", [BASE], { set: ["a..b=1"] }, /"a\.\.b" does not name a setting/],
-    ["broken YAML in a setting", [BASE], { set: ["a=[1"] }, /^--set a=\[1:1:\d+: /],
+    ["broken YAML in a setting", [BASE], { set: ["a=[1"] }, /^--set a:1:\d+: /],
     ["a map that is replaced by a value", [BASE], { set: ["service.pipelines=1"] }, /^service::pipelines: /],
     [
       "a file that cannot be read as a secret",
@@ -155,6 +157,37 @@ describe("effectiveConfig", () => {
     expect(again.config).toEqual(config);
   });
 
+  it.each([
+    ["https://s3cret@backend:4318/x", "https://[REDACTED]@backend:4318/x"],
+    ["https://user:s3cret@backend", "https://[REDACTED]@backend"],
+    ["https://user:s3@cret@backend/x", "https://[REDACTED]@backend/x"],
+    ["https://user:s3/cret@backend", "https://[REDACTED]@backend"],
+    ["https://user:s3?cret@backend", "https://[REDACTED]"],
+    ["https://backend/x?api_key=s3cret", "https://backend/x?[REDACTED]"],
+    ["https://backend/x?api_key=a@s3cret", "https://[REDACTED]"],
+    ["https://backend/x#s3cret", "https://backend/x#[REDACTED]"],
+    ["tcp://user:s3cret@backend:9000", "tcp://[REDACTED]@backend:9000"],
+    ["https://backend:4318/x@y", "https://[REDACTED]@y"],
+    ["https://backend:4318/x", "https://backend:4318/x"],
+  ])("shows %s as %s, also in an error", async (url, shown) => {
+    expect(effectiveConfig({ exporters: { otlphttp: { endpoint: url } } })).toContain(`endpoint: ${shown}\n`);
+    expect(
+      await messageOf([BASE], { set: [`exporters.otlphttp.endpoint=${JSON.stringify(url.replace(/^\w+/, "tcp"))}`] }),
+    ).toBe(`exporters::otlphttp::endpoint: Invalid URL, not "${shown.replace(/^\w+/, "tcp")}"`);
+  });
+
+  it.each([
+    "exporters.clickhouse_audit=[{ password: s3cret }]",
+    "exporters.clickhouse_audit.endpoint={ headers: s3cret }",
+    "exporters.clickhouse_audit.endpoint=[tcp://s3cret@host]",
+    "exporters.clickhouse_audit.password=[s3cret]",
+    "exporters.clickhouse_audit.password=[s3cret",
+    "receivers.otlp.protocols.http.endpoint=http://u:s3cret@h",
+    "service.telemetry.metrics.address=http://u:s3cret@h",
+  ])("an error about %s has no secret", async (setting) => {
+    expect(await messageOf([BASE], { set: [setting] })).not.toContain("s3cret");
+  });
+
   it("hides secrets wherever they stand, and only them", () => {
     const text = effectiveConfig({
       exporters: {
@@ -163,7 +196,7 @@ describe("effectiveConfig", () => {
       },
     });
     expect(text).not.toMatch(/pass@|s1|s2/);
-    expect(text).toContain("https://user:[REDACTED]@host/x");
+    expect(text).toContain("https://[REDACTED]@host/x");
     expect(text).toContain("/run/secrets/t");
   });
 });

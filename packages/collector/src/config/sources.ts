@@ -61,8 +61,10 @@ async function readConfigFile(file: string): Promise<string> {
 function parseSetting(setting: string): unknown {
   const at = setting.indexOf("=");
   if (at < 1) throw invalid(`--set ${setting}: write key=value, for example exporters.otlphttp.timeout=5s`);
-  const value = parseYaml(setting.slice(at + 1), `--set ${setting}`);
-  return unfold({ [setting.slice(0, at)]: value ?? null }, ".", `--set ${setting}`);
+  const key = setting.slice(0, at);
+  // Not the value, which may be a secret.
+  const what = `--set ${key}`;
+  return unfold({ [key]: parseYaml(setting.slice(at + 1), what) ?? null }, ".", what);
 }
 
 /** `{ "a::b": 1 }` is `{ a: { b: 1 } }`. */

@@ -64,5 +64,9 @@ export type OtlphttpConfig = z.output<typeof settings>;
 
 /** Where a signal goes; undefined: nothing in the configuration says it. */
 export function signalUrl(config: OtlphttpConfig, signal: Signal): string | undefined {
-  return config[`${signal}_endpoint`] ?? (config.endpoint && `${config.endpoint.replace(/\/+$/, "")}/v1/${signal}`);
+  const whole = config[`${signal}_endpoint`];
+  if (whole !== undefined || config.endpoint === undefined) return whole;
+  const url = new URL(config.endpoint);
+  url.pathname = `${url.pathname.replace(/\/+$/, "")}/v1/${signal}`;
+  return url.href;
 }

@@ -1,4 +1,5 @@
 import { encodeTraces, scanTraces } from "@otel-audit/otlp";
+import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startHttpApi, startOtlpSink, type OtlpSink } from "../../../../../test/support/index.ts";
 import type { SignalBatch } from "../../component.ts";
@@ -107,6 +108,22 @@ describe("OtlphttpExporter with logs and metrics", () => {
     ]);
     expect(await count(context.telemetry.sent.logs)).toBe(2);
     expect(await count(context.telemetry.sent.metrics)).toBe(1);
+    await out.shutdown();
+  });
+
+  it("tells nobody the credentials and the query of its endpoint", async () => {
+    await using api = await startHttpApi({ routes: { "POST /p/v1/logs": { status: 400 } } });
+    const lines: string[] = [];
+    const context = testContext("otlphttp", { log: pino({}, { write: (line: string) => void lines.push(line) }) });
+    const endpoint = `${api.url.replace("//", "//user:s3cret@")}/p?api_key=s3cret`;
+    const out = new OtlphttpExporter(otlphttpConfig.parse({ endpoint }), context);
+    await out.forward(logs);
+    expect(await out.drain(5_000)).toBe(true);
+    expect(api.requests).toMatchObject([
+      { path: "/p/v1/logs", headers: { authorization: `Basic ${Buffer.from("user:s3cret").toString("base64")}` } },
+    ]);
+    expect(lines.join()).toContain("/p/v1/logs?[REDACTED] answered 400");
+    expect(lines.join()).not.toContain("s3cret");
     await out.shutdown();
   });
 

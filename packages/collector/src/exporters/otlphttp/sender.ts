@@ -2,6 +2,7 @@ import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import type { CreateContext, Signal } from "../../component.ts";
 import { DebugQueue, PermanentError, type DebugRequest, type Send } from "../debug-queue.ts";
+import { redactUrl } from "../../config/secret.ts";
 import type { QueueRoom } from "../queue-room.ts";
 import { OtlpClient } from "./client.ts";
 import { signalUrl, type OtlphttpConfig } from "./config.ts";
@@ -57,7 +58,7 @@ export class SignalSender {
     };
     const { status, text } = await this.#client.post(compress ? await gzipAsync(bytes) : bytes, headers, signal);
     if (status >= 200 && status < 300) return;
-    const message = `${this.#url} answered ${status}: ${text.slice(0, 200)}`;
+    const message = `${redactUrl(this.#url)} answered ${status}: ${text.slice(0, 200)}`;
     throw RETRYABLE.has(status) ? new Error(message) : new PermanentError(message);
   };
 }
