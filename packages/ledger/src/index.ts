@@ -9,6 +9,7 @@ export type {
   IdentityAnswer,
   JudgedEvent,
   LedgerAlarm,
+  LedgerBound,
   LedgerOptions,
   LedgerStats,
 } from "./types.ts";

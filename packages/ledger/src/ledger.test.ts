@@ -158,7 +158,17 @@ describe("once (O3, O4)", () => {
     expect(await append(ledger, ["a"], "two")).toMatchObject({ accepted: 0, duplicates: 1, conflicts: 0 });
     await ledger.rotate();
     expect((await rows(ledger)).map((row) => Number(row["Flags"]) & RowFlag.Conflict)).toEqual([0, RowFlag.Conflict]);
-    expect(alarms).toMatchObject([{ code: "CONFLICT", message: 'record "a" came again with other content' }]);
+    expect(alarms).toMatchObject([{ code: "CONFLICT", message: "records that came again with other content: 1" }]);
+  });
+
+  test("many conflicts of a request are one alarm, which has none of their ids; one that is refused has none", async () => {
+    const ledger = await open({ maxLogBytes: 20_000 });
+    const ids = Array.from({ length: 20 }, (_, i) => `my secret id ${i}`);
+    await append(ledger, ids, "one");
+    await append(ledger, ids, "two");
+    expect(alarms).toEqual([{ code: "CONFLICT", message: "records that came again with other content: 20" }]);
+    await expect(append(ledger, ["my secret id 0"], "x".repeat(20_000))).rejects.toMatchObject({ code: "LOG_FULL" });
+    expect(alarms.length).toBe(1);
   });
 
   test("a duplicate waits for the sync of its first copy, and fails with it", async () => {
@@ -334,9 +344,15 @@ describe("refusal", () => {
   });
 
   test("above maxLogBytes until segments are removed, and nothing of the refused request is left", async () => {
-    const ledger = await open({ maxLogBytes: 5000 });
+    const ledger = await open({ maxLogBytes: 5000, nameOf: (bound) => `their ${bound}` });
     await append(ledger, ["a"], "x".repeat(3000));
-    await expect(append(ledger, ["b"], "x".repeat(3000))).rejects.toMatchObject({ code: "LOG_FULL", retryable: true });
+    await expect(append(ledger, ["b"], "x".repeat(3000))).rejects.toMatchObject({
+      code: "LOG_FULL",
+      retryable: true,
+      message: expect.stringMatching(
+        /^\d+ bytes wait for export, with this request \d+; their maxLogBytes is 5000$/,
+      ) as string,
+    });
     await ledger.rotate();
     await ledger.removeSegment(ledger.closedSegments()[0]!);
     expect(await append(ledger, ["b"], "x".repeat(3000))).toMatchObject({ accepted: 1, duplicates: 0 });

@@ -51,9 +51,7 @@ export class Ledger {
     this.#closed = writer === 0 ? [...share.recovered] : [];
     this.#closedBytes = this.#closed.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
     this.#stream = uuidBytes(this.streamId);
-    this.#batch = new RowBatch(this.window, writer, (id) =>
-      this.#alarm({ code: "CONFLICT", message: `record ${JSON.stringify(id)} came again with other content` }),
-    );
+    this.#batch = new RowBatch(this.window, writer);
     this.#keys = new KeyLog(options.io, options.dir, this.window, options.windowKeys);
     this.#log = new SegmentLog({
       io: options.io,
@@ -129,6 +127,9 @@ export class Ledger {
       throw new LedgerError("IO", "the first copy of a record, sent elsewhere, could not be written; send it again");
     }
     const { duplicates, conflicts, rejected } = encoded;
+    // No ids: producers choose them, and an alarm ends in a log that is no place for content.
+    if (conflicts > 0)
+      this.#alarm({ code: "CONFLICT", message: `records that came again with other content: ${conflicts}` });
     return { accepted: encoded.offsets.length - 1, duplicates, conflicts, rejected };
   }
 
@@ -195,23 +196,27 @@ export class Ledger {
 
   #admit(requestBytes: number): void {
     if (this.#closing !== undefined) throw new LedgerError("CLOSED", "the ledger is closed");
-    const { maxPendingBytes } = this.#options;
+    const { maxPendingBytes, nameOf } = this.#options;
     const { pending } = this.#shared;
     // A request larger than the bound passes when nothing waits, or it never would.
     if (pending > 0 && pending + requestBytes > maxPendingBytes) {
       throw new LedgerError(
         "OVERLOADED",
-        `${pending} bytes wait for the disk; with this request it would be more than maxPendingBytes (${maxPendingBytes})`,
+        `${pending} bytes wait for the disk; with this request it would be more than ${nameOf("maxPendingBytes")} (${maxPendingBytes})`,
       );
     }
     this.#admitLog(0);
   }
 
   #admitLog(bytes: number): void {
-    const { maxLogBytes } = this.#options;
+    const { maxLogBytes, nameOf } = this.#options;
     const used = this.#shared.log;
     if (used + bytes > maxLogBytes) {
-      throw new LedgerError("LOG_FULL", `${used} bytes wait for export; maxLogBytes is ${maxLogBytes}`);
+      const wanted = bytes === 0 ? "" : `, with this request ${used + bytes}`;
+      throw new LedgerError(
+        "LOG_FULL",
+        `${used} bytes wait for export${wanted}; ${nameOf("maxLogBytes")} is ${maxLogBytes}`,
+      );
     }
   }
 

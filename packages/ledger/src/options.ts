@@ -20,6 +20,7 @@ export function resolveOptions(options: LedgerOptions): ResolvedOptions {
     maxPendingBytes: inRange("maxPendingBytes", options.maxPendingBytes ?? 64 * MIB, 1, 1024 * MIB),
     // The window checks its own range.
     windowKeys: options.windowKeys ?? 8_000_000,
+    nameOf: options.nameOf ?? ((bound) => bound),
     now: options.now ?? systemClock(),
     onSegmentClosed: options.onSegmentClosed ?? (() => undefined),
     onAlarm:

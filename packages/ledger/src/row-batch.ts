@@ -1,6 +1,5 @@
 import { SPAN_MALFORMED, type SpanIndex } from "@otel-audit/otlp";
 import { ByteBuffer } from "./byte-buffer.ts";
-import { type RowKey, readRowKey } from "./row-decode.ts";
 import { RowEncoder, addRowFlag } from "./row-encoder.ts";
 import { ROW_OFFSET, RowFlag } from "./row-format.ts";
 import type { CollectorFacts } from "./types.ts";
@@ -29,13 +28,11 @@ export class RowBatch {
   readonly #encoder = new RowEncoder();
   readonly #window: RecordWindow;
   readonly #writer: number;
-  readonly #onConflict: (recordId: string) => void;
 
   /** @param writer which writer of the window this is */
-  constructor(window: RecordWindow, writer: number, onConflict: (recordId: string) => void) {
+  constructor(window: RecordWindow, writer: number) {
     this.#window = window;
     this.#writer = writer;
-    this.#onConflict = onConflict;
   }
 
   /** Encodes into `rows`, and stages the key of each row. */
@@ -85,7 +82,7 @@ export class RowBatch {
       }
       if (seen[i] === Seen.Conflict) {
         encoded.conflicts++;
-        this.#markConflict(start);
+        addRowFlag(bytes, start, RowFlag.Conflict);
       }
       if (length !== start) bytes.copyWithin(length, start, end);
       length += end - start;
@@ -93,15 +90,6 @@ export class RowBatch {
     }
     offsets.length = kept + 1;
     this.rows.length = length;
-  }
-
-  #markConflict(row: number): void {
-    const { bytes } = this.rows;
-    const key: RowKey = { recordIdStart: 0, recordIdEnd: 0, principalStart: 0, principalEnd: 0, end: 0 };
-    readRowKey(bytes, row, key);
-    const id = bytes.toString("utf8", key.recordIdStart, key.recordIdEnd);
-    addRowFlag(bytes, row, RowFlag.Conflict);
-    this.#onConflict(id);
   }
 
   /** The rows are not needed any more. */

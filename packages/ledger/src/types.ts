@@ -92,7 +92,7 @@ export interface ClosedSegment {
  * - `TORN_TAIL`: the end of a file was an interrupted write and was cut. Nothing of it had been acknowledged.
  * - `DAMAGED`: bytes that were on disk once are not intact. The file is kept in quarantine; the other rows were saved.
  * - `SYNC_FAILED`: the disk did not confirm a write; the rows went to a new file, or the caller was refused.
- * - `CONFLICT`: a record id came again with other content. Stored and flagged.
+ * - `CONFLICT`: records of an append came again under their ids with other content. Stored and flagged; one alarm for all of them.
  * - `CALLBACK_FAILED`: `onSegmentClosed` threw.
  */
 export interface LedgerAlarm {
@@ -115,6 +115,9 @@ export interface LedgerStats {
   readonly oldestUnexportedMs: number;
 }
 
+/** Options at which appends are refused. */
+export type LedgerBound = "maxLogBytes" | "maxPendingBytes";
+
 export interface LedgerOptions {
   /** Data directory; created when missing. Holds `log/`, `lock/` and, after damage, `quarantine/`. */
   readonly dir: string;
@@ -131,6 +134,8 @@ export interface LedgerOptions {
   readonly maxLogBytes?: number;
   /** Bytes of rows waiting for the disk above which appends are refused with OVERLOADED. Default 64 MiB. */
   readonly maxPendingBytes?: number;
+  /** What errors call a bound that was reached, in the words of who has set it. Default its name here. */
+  readonly nameOf?: (bound: LedgerBound) => string;
   /** Keys that the record window remembers, at least 1. Default 8,000,000 (about 264 MB when full). */
   readonly windowKeys?: number;
   /** The wall clock, nanoseconds since 1970. Default the system's. */

@@ -1,4 +1,4 @@
-// A start with a ClickHouse that takes connections and never answers: records are taken all the same.
+// What the ledger's directory is opened with, and a start with a ClickHouse that takes connections and never answers.
 import { createServer, type Socket } from "node:net";
 import { encodeTraces } from "@otel-audit/otlp";
 import pino from "pino";
@@ -6,6 +6,8 @@ import { expect, it } from "vitest";
 import { tempDir } from "../../../../../test/support/index.ts";
 import { listen } from "../../../../../test/support/listen.ts";
 import { Collector } from "../../service/collector.ts";
+import { clickhouseAuditConfig } from "./config.ts";
+import { ledgerOptions } from "./directory.ts";
 
 function config(endpoint: string): string {
   return `receivers: { otlp: { protocols: { http: { endpoint: "127.0.0.1:0" } } } }
@@ -26,6 +28,23 @@ const span = {
   endTimeUnixNano: 2n,
   attributes: { "audit.action": "READ", "audit.record.id": "r" },
 };
+
+it("one log line for alarms that requests raise as often as they like; every line of others; its own names for bounds", () => {
+  const lines: { alarm: { code: string }; alarms: number }[] = [];
+  const log = pino({}, { write: (line) => void lines.push(JSON.parse(line) as (typeof lines)[number]) });
+  const { onAlarm, nameOf } = ledgerOptions(clickhouseAuditConfig.parse({ endpoint: "http://h" }), {
+    id: "clickhouse_audit/x",
+    dataDir: "",
+    log,
+  });
+  for (let i = 0; i < 1_000; i++) {
+    onAlarm!({ code: "CONFLICT", message: "" });
+    onAlarm!({ code: "SYNC_FAILED", message: "" });
+  }
+  for (let i = 0; i < 3; i++) onAlarm!({ code: "DAMAGED", message: "" });
+  expect(lines.map(({ alarm }) => alarm.code)).toEqual(["CONFLICT", "SYNC_FAILED", "DAMAGED", "DAMAGED", "DAMAGED"]);
+  expect(nameOf!("maxLogBytes")).toBe("exporters::clickhouse_audit/x::log::max_bytes");
+});
 
 it("starts and acknowledges while ClickHouse never answers, and stops", async () => {
   const sockets = new Set<Socket>();

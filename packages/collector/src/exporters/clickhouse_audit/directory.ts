@@ -1,18 +1,38 @@
 import { AuditWriter } from "@otel-audit/exporter-clickhouse";
-import { LedgerDirectory, type LedgerOptions, type LedgerShare } from "@otel-audit/ledger";
+import {
+  LedgerDirectory,
+  type LedgerAlarm,
+  type LedgerBound,
+  type LedgerOptions,
+  type LedgerShare,
+} from "@otel-audit/ledger";
 import type { Component, SupervisorContext, Topic } from "../../component.ts";
+import { LimitedLine } from "../../limited-line.ts";
 import { createSchema, resolveConnection, waitAtStart } from "../destination.ts";
 import type { ClickhouseAuditConfig } from "./config.ts";
 
 /** What the ledger's streams share. */
 export const LEDGER: Topic<LedgerShare> = { name: "ledger" };
 
+/** What the user calls the ledger's bounds. */
+const NAMES: Readonly<Record<LedgerBound, string>> = {
+  maxLogBytes: "log::max_bytes",
+  maxPendingBytes: "log::max_pending_bytes",
+};
+
+/** Alarms that requests can raise as often as they come, and milliseconds between two lines about each. */
+const CAUSED_BY_REQUESTS = ["CONFLICT", "SYNC_FAILED"] as const;
+const ALARM_EVERY_MS = 10_000;
+
 /** What the directory and its streams are opened with. */
 export function ledgerOptions(
   config: ClickhouseAuditConfig,
-  { dataDir, log }: Pick<SupervisorContext, "dataDir" | "log">,
+  { id, dataDir, log }: Pick<SupervisorContext, "id" | "dataDir" | "log">,
 ): LedgerOptions {
   const { segment, log: logLimits, window } = config;
+  const often = new Map<LedgerAlarm["code"], LimitedLine>(
+    CAUSED_BY_REQUESTS.map((code) => [code, new LimitedLine(ALARM_EVERY_MS)]),
+  );
   return {
     dir: dataDir,
     maxSegmentRows: segment.max_rows,
@@ -21,7 +41,12 @@ export function ledgerOptions(
     maxLogBytes: logLimits.max_bytes,
     maxPendingBytes: logLimits.max_pending_bytes,
     windowKeys: window,
-    onAlarm: (alarm) => log.error({ alarm }, "ledger alarm"),
+    nameOf: (option) => `exporters::${id}::${NAMES[option]}`,
+    onAlarm: (alarm) => {
+      const line = often.get(alarm.code);
+      const alarms = line === undefined ? 1 : line.due();
+      if (alarms > 0) log.error({ alarm, alarms }, "ledger alarm");
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 import { AuthError, type Authenticator, type Peer, type Principal } from "../../auth.ts";
 import type { Component, CreateContext } from "../../component.ts";
 import type { AuditCredentialsConfig, CredentialConfig } from "./config.ts";
+import { LimitedLine } from "../../limited-line.ts";
 import { Credential } from "./credential.ts";
 import { FROM_FILE } from "./credentials-file.ts";
 import { Directory } from "./directory.ts";
@@ -16,8 +17,7 @@ export class AuditCredentials implements Component, Authenticator {
   readonly #state: SharedState;
   #fromFile: readonly CredentialConfig[] | undefined;
   #directory: Directory;
-  #refused = 0;
-  #warnedAt = Number.NEGATIVE_INFINITY;
+  readonly #refused = new LimitedLine(WARN_EVERY_MS);
 
   constructor(config: AuditCredentialsConfig, context: CreateContext) {
     this.#config = config;
@@ -62,10 +62,7 @@ export class AuditCredentials implements Component, Authenticator {
   #countRefused(error: AuthError): void {
     const { telemetry, log, id } = this.#context;
     telemetry.unauthenticatedRequests.inc({ extension: id, reason: error.kind });
-    this.#refused++;
-    if (performance.now() - this.#warnedAt < WARN_EVERY_MS) return;
-    log.warn({ reason: error.message, requests: this.#refused }, "requests are refused for who sent them");
-    this.#warnedAt = performance.now();
-    this.#refused = 0;
+    const requests = this.#refused.due();
+    if (requests > 0) log.warn({ reason: error.message, requests }, "requests are refused for who sent them");
   }
 }

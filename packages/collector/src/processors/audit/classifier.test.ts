@@ -1,6 +1,7 @@
 import { decodeTraces, encodeTraces, scanTraces, type AttributeValue, type SpanData } from "@otel-audit/otlp";
 import { describe, expect, it } from "vitest";
 import { Classifier } from "./classifier.ts";
+import type { Sender } from "./derive.ts";
 
 const CLIENT = 3;
 let nextId = 1;
@@ -29,12 +30,16 @@ function request(service: string, ...spans: SpanData[]): Uint8Array {
   });
 }
 
-function classified(classifier: Classifier, bytes: Uint8Array): SpanData[] {
-  const copy = classifier.classify(scanTraces(bytes));
+const anybody = (principal = ""): Sender => ({ principal, mayName: () => true });
+
+function classified(classifier: Classifier, bytes: Uint8Array, sender = anybody()): SpanData[] {
+  const copy = classifier.classify(scanTraces(bytes), sender);
   return copy === undefined
     ? []
     : decodeTraces(copy).resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => [...spans]));
 }
+
+const tool = (more = {}): SpanData => span({ "gen_ai.tool.name": "t", ...more });
 
 describe("Classifier", () => {
   it.each<[string, SpanData, Record<string, string>]>([
@@ -138,7 +143,7 @@ describe("Classifier", () => {
         },
       ],
     });
-    const copy = new Classifier(["*"]).classify(scanTraces(bytes))!;
+    const copy = new Classifier(["*"]).classify(scanTraces(bytes), anybody())!;
     expect(Buffer.from(copy).includes("https://api.example/v1")).toBe(true);
     expect(Buffer.from(copy).includes("hunter2")).toBe(false);
   });
@@ -166,13 +171,27 @@ describe("Classifier", () => {
     expect(record!.attributes).toMatchObject({ "audit.record.origin": "classified", "audit.target.id": "http://h/" });
   });
 
-  it("is off for a service that records its own effects", () => {
+  it("is off for a service of which the same sender had effects stored", () => {
     const classifier = new Classifier(["*"]);
     const http = span({ "http.request.method": "GET", "url.full": "http://h/" });
-    expect(classified(classifier, request("shop", http))).toHaveLength(1);
-    expect(
-      classified(classifier, request("shop", span({ "audit.action": "READ", "audit.record.origin": "effect" }))),
-    ).toEqual([]);
-    expect(classified(classifier, request("shop", http))).toEqual([]);
+    const effect = span({ "audit.action": "READ", "audit.record.origin": "effect" });
+    expect(classified(classifier, request("shop", effect, http), anybody("a"))).toHaveLength(1);
+    classifier.learn(scanTraces(request("shop", http, effect)), anybody("a"));
+    classifier.learn(scanTraces(request("till", http, span({ "audit.action": "READ" }))), anybody("a"));
+    expect(classified(classifier, request("shop", http), anybody("a"))).toEqual([]);
+    expect(classified(classifier, request("till", http), anybody("a"))).toHaveLength(1);
+    expect(classified(classifier, request("shop", http), anybody("b"))).toHaveLength(1);
+    expect(classified(classifier, request("shop", http), anybody())).toHaveLength(1);
+  });
+
+  it("names the agent, or the service of a span that names none, as far as its sender may", () => {
+    const bytes = request("shop", tool({ "gen_ai.agent.id": "planner" }), tool({ "gen_ai.agent.id": "other" }), tool());
+    const who = (names: string[]): unknown[] =>
+      classified(new Classifier(["*"]), bytes, {
+        principal: "p",
+        mayName: (id, type) => names.includes(`${type} ${id}`),
+      }).map(({ attributes }) => attributes?.["audit.actor.id"]);
+    expect(who(["agent planner", "service service:shop"])).toEqual(["planner", undefined, "service:shop"]);
+    expect(who([])).toEqual([undefined, undefined, undefined]);
   });
 });

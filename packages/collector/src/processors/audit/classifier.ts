@@ -13,6 +13,7 @@ import {
   type SpanIndex,
 } from "@otel-audit/otlp";
 import {
+  ATTR_AUDIT_OUTCOME,
   ATTR_AUDIT_RECORD_ORIGIN,
   ATTR_AUDIT_SCHEMA_VERSION,
   ATTR_DB_COLLECTION_NAME,
@@ -37,15 +38,19 @@ import {
   ATTR_SERVER_ADDRESS,
   ATTR_SERVER_PORT,
   ATTR_SERVICE_NAME,
+  AUDIT_OUTCOME_VALUE_FAILURE,
+  AUDIT_OUTCOME_VALUE_SUCCESS,
   AUDIT_RECORD_ORIGIN_VALUE_CLASSIFIED,
   AUDIT_RECORD_ORIGIN_VALUE_EFFECT,
   SCHEMA_VERSION,
 } from "@otel-audit/semantic-conventions";
 import { VERSION } from "../../service/version.ts";
-import { deriveAction, deriveIdentity, text, type Attributes } from "./derive.ts";
+import { deriveAction, deriveActor, text, type Attributes, type Sender } from "./derive.ts";
 
-/** Services remembered as having our own instrumentation; the oldest is forgotten beyond it. */
+/** Services remembered as having our own instrumentation; the oldest is forgotten beyond it. Longer names are not remembered. */
 const MAX_KNOWN_SERVICES = 10_000;
+const MAX_SERVICE_NAME = 256;
+const STATUS_CODE_ERROR = 2;
 
 /** What a record keeps of a foreign span: names and results. Anything else may hold a secret (URLs, headers, SQL). */
 const KEPT_ATTRIBUTES: readonly string[] = [
@@ -75,10 +80,12 @@ const SCOPE = { name: "@otel-audit/collector", version: VERSION };
 
 /**
  * Derives audit records from spans of other instrumentations (GenAI tools, HTTP clients, databases, files): ids, times and
- * names of the original, what it means as an action, and no more of its attributes than is known to be harmless. Off for every service that has sent `effect` records: there the same action is recorded already.
+ * names of the original, what it means as an action, and no more of its attributes than is known to be harmless. Off for every
+ * service of which the same sender has had `effect` records stored: there the same action is recorded already.
  */
 export class Classifier {
   readonly #services: ReadonlySet<string>;
+  /** By sender: nobody switches it off for what another one sends. */
   readonly #instrumented = new Set<string>();
   readonly #span = new SpanFields();
   readonly #resource = new AttributeList();
@@ -89,31 +96,53 @@ export class Classifier {
   }
 
   /** A request with the derived records; undefined where there are none. */
-  classify(index: SpanIndex): Uint8Array | undefined {
-    if (index.auditCount > 0) this.#learn(index);
+  classify(index: SpanIndex, sender: Sender): Uint8Array | undefined {
     const requests: Uint8Array[] = [];
     let resourceRow = -1;
     let resource: Attributes = {};
+    let isCovered = false;
     for (let i = 0; i < index.count; i++) {
       if (index.flags[i]! & (SPAN_AUDIT | SPAN_MALFORMED)) continue;
       if (index.resource[i] !== resourceRow) {
         resourceRow = index.resource[i]!;
         resource = this.#readResource(index, resourceRow);
+        isCovered = this.#isCovered(text(resource[ATTR_SERVICE_NAME]), sender);
       }
-      const service = text(resource[ATTR_SERVICE_NAME]);
-      if (!this.#isCovered(service)) continue;
-      const copy = this.#derive(index, i, resource);
+      if (!isCovered) continue;
+      const copy = this.#derive(index, i, resource, sender);
       if (copy) requests.push(copy);
     }
     // Requests are repeated fields: put one after the other they are one request.
     return requests.length === 0 ? undefined : Buffer.concat(requests);
   }
 
-  #isCovered(service: string): boolean {
-    return (this.#services.has("*") || this.#services.has(service)) && !this.#instrumented.has(service);
+  /** Remembers which services record their own effects, from a request of which every record was stored. */
+  learn(index: SpanIndex, sender: Sender): void {
+    let resourceRow = -1;
+    let known: string | undefined;
+    for (let i = 0; i < index.count; i++) {
+      if ((index.flags[i]! & (SPAN_AUDIT | SPAN_MALFORMED)) !== SPAN_AUDIT) continue;
+      if (index.resource[i] !== resourceRow) {
+        resourceRow = index.resource[i]!;
+        const service = this.#readResource(index, resourceRow)[ATTR_SERVICE_NAME];
+        known = service === undefined ? undefined : keyOf(text(service), sender);
+      }
+      if (known === undefined || this.#instrumented.has(known) || known.length > MAX_SERVICE_NAME) continue;
+      readSpan(index.bytes, index.start[i]!, index.end[i]!, this.#span);
+      const { [ATTR_AUDIT_RECORD_ORIGIN]: origin } = toObject(index.bytes, this.#span.attributes);
+      if (origin !== AUDIT_RECORD_ORIGIN_VALUE_EFFECT) continue;
+      this.#instrumented.add(known);
+      if (this.#instrumented.size > MAX_KNOWN_SERVICES)
+        this.#instrumented.delete(this.#instrumented.values().next().value!);
+    }
   }
 
-  #derive(index: SpanIndex, i: number, resource: Attributes): Uint8Array | undefined {
+  #isCovered(service: string, sender: Sender): boolean {
+    if (!this.#services.has("*") && !this.#services.has(service)) return false;
+    return !this.#instrumented.has(keyOf(service, sender));
+  }
+
+  #derive(index: SpanIndex, i: number, resource: Attributes, sender: Sender): Uint8Array | undefined {
     const { bytes } = index;
     const start = index.start[i]!;
     const end = index.end[i]!;
@@ -123,6 +152,7 @@ export class Classifier {
     if (!action) return undefined;
     const { name, traceId, spanId, parentSpanId, traceState, kind, startTimeUnixNano, endTimeUnixNano, status } =
       decodeSpan(bytes, start, end);
+    const isFailed = this.#span.statusCode === STATUS_CODE_ERROR;
     const record = encodeSpan({
       name,
       traceId,
@@ -136,7 +166,8 @@ export class Classifier {
       attributes: {
         ...pick(attributes, KEPT_ATTRIBUTES),
         ...action,
-        ...deriveIdentity(attributes, resource, this.#span.statusCode),
+        ...deriveActor(attributes, resource, sender),
+        [ATTR_AUDIT_OUTCOME]: isFailed ? AUDIT_OUTCOME_VALUE_FAILURE : AUDIT_OUTCOME_VALUE_SUCCESS,
         [ATTR_AUDIT_RECORD_ORIGIN]: AUDIT_RECORD_ORIGIN_VALUE_CLASSIFIED,
         [ATTR_AUDIT_SCHEMA_VERSION]: SCHEMA_VERSION,
       },
@@ -144,25 +175,15 @@ export class Classifier {
     return frameSpans(pick(resource, KEPT_RESOURCE_ATTRIBUTES), SCOPE, [record]);
   }
 
-  /** Remembers which services record their own effects. */
-  #learn(index: SpanIndex): void {
-    for (let i = 0; i < index.count; i++) {
-      if ((index.flags[i]! & (SPAN_AUDIT | SPAN_MALFORMED)) !== SPAN_AUDIT) continue;
-      readSpan(index.bytes, index.start[i]!, index.end[i]!, this.#span);
-      if (toObject(index.bytes, this.#span.attributes)[ATTR_AUDIT_RECORD_ORIGIN] !== AUDIT_RECORD_ORIGIN_VALUE_EFFECT)
-        continue;
-      const service = this.#readResource(index, index.resource[i]!)[ATTR_SERVICE_NAME];
-      if (service === undefined) continue;
-      this.#instrumented.add(text(service));
-      if (this.#instrumented.size > MAX_KNOWN_SERVICES)
-        this.#instrumented.delete(this.#instrumented.values().next().value!);
-    }
-  }
-
   #readResource(index: SpanIndex, row: number): Attributes {
     readResource(index.bytes, index.resourceStart[row]!, index.resourceEnd[row]!, this.#resource);
     return toObject(index.bytes, this.#resource);
   }
+}
+
+/** Ids of credentials have no NUL. */
+function keyOf(service: string, { principal }: Sender): string {
+  return `${principal}\0${service}`;
 }
 
 function pick(attributes: Attributes, keys: readonly string[]): Attributes {

@@ -4,7 +4,6 @@ import {
   ATTR_AUDIT_ACTOR_ID,
   ATTR_AUDIT_ACTOR_TYPE,
   ATTR_AUDIT_EVENT_NAME,
-  ATTR_AUDIT_OUTCOME,
   ATTR_AUDIT_TARGET_ID,
   ATTR_AUDIT_TARGET_TYPE,
   ATTR_DB_COLLECTION_NAME,
@@ -28,8 +27,6 @@ import {
   AUDIT_ACTION_VALUE_WRITE,
   AUDIT_ACTOR_TYPE_VALUE_AGENT,
   AUDIT_ACTOR_TYPE_VALUE_SERVICE,
-  AUDIT_OUTCOME_VALUE_FAILURE,
-  AUDIT_OUTCOME_VALUE_SUCCESS,
   EVENT_DB_STATEMENT,
   EVENT_FILE_DELETE,
   EVENT_FILE_READ,
@@ -42,10 +39,17 @@ import {
 import { isAbsolute } from "node:path";
 import { pathToFileURL } from "node:url";
 
+/** Who sent a foreign span. */
+export interface Sender {
+  /** Id of the credential; empty without one. */
+  readonly principal: string;
+  /** Whether records made of its spans may say that this actor did it. */
+  mayName(actorId: string, actorType: string): boolean;
+}
+
 export type Attributes = Readonly<Record<string, AttributeValue>>;
 
 const SPAN_KIND_CLIENT = 3;
-const STATUS_CODE_ERROR = 2;
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { "postgresql:": "5432", "mysql:": "3306" };
 
 const HTTP_ACTIONS: Readonly<Record<string, AuditAction>> = {
@@ -85,21 +89,14 @@ export function deriveAction(attributes: Attributes, kind: number, spanName: str
   return typeof path === "string" && path !== "" ? fileAccess(path, spanName) : undefined;
 }
 
-/** Who did it, as far as a foreign span says, and whether it went well. */
-export function deriveIdentity(attributes: Attributes, resource: Attributes, statusCode: number): Attributes {
+/** The agent that a foreign span names, or else its service; nobody where its sender may not name that one. */
+export function deriveActor(attributes: Attributes, resource: Attributes, sender: Sender): Attributes {
   const agent = attributes[ATTR_GEN_AI_AGENT_ID];
-  const service = resource[ATTR_SERVICE_NAME];
-  const who: Attributes =
-    agent !== undefined
-      ? { [ATTR_AUDIT_ACTOR_ID]: text(agent), [ATTR_AUDIT_ACTOR_TYPE]: AUDIT_ACTOR_TYPE_VALUE_AGENT }
-      : {
-          [ATTR_AUDIT_ACTOR_ID]: `service:${text(service, "unknown")}`,
-          [ATTR_AUDIT_ACTOR_TYPE]: AUDIT_ACTOR_TYPE_VALUE_SERVICE,
-        };
-  return {
-    ...who,
-    [ATTR_AUDIT_OUTCOME]: statusCode === STATUS_CODE_ERROR ? AUDIT_OUTCOME_VALUE_FAILURE : AUDIT_OUTCOME_VALUE_SUCCESS,
-  };
+  const [id, type] =
+    agent === undefined
+      ? [`service:${text(resource[ATTR_SERVICE_NAME], "unknown")}`, AUDIT_ACTOR_TYPE_VALUE_SERVICE]
+      : [text(agent), AUDIT_ACTOR_TYPE_VALUE_AGENT];
+  return sender.mayName(id, type) ? { [ATTR_AUDIT_ACTOR_ID]: id, [ATTR_AUDIT_ACTOR_TYPE]: type } : {};
 }
 
 function action(event: string, what: AuditAction, targetType: AuditTargetType, targetId: string): Attributes {

@@ -1,6 +1,8 @@
 import { Ledger, readSegment, decodeRow, RowFlag, type CollectorFacts } from "@otel-audit/ledger";
 import { encodeSpan, frameSpans, scanTraces, SPAN_AUDIT, type AttributeValue } from "@otel-audit/otlp";
 import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { tempDir } from "../../../../../test/support/index.ts";
 import { AuthError, type Principal } from "../../auth.ts";
@@ -29,7 +31,7 @@ const appended: CollectorFacts[] = [];
 /** As the exporter does it. */
 const intoLedger: Consumer = {
   consume: async ({ index, facts }) => {
-    if (failure) throw failure;
+    if (failure && index.auditCount > 0) throw failure;
     appended.push(facts!);
     const { rejected } = await ledger.append(index, SPAN_AUDIT, facts!);
     return rejected.map(({ reason }) => ({ spans: 1, reason }));
@@ -58,14 +60,15 @@ const principal = (token: string): Principal =>
   credentials.authenticate({ authorization: `Bearer ${token}`, certificate: undefined });
 
 let nextId = 1;
-function span(attributes: Attributes): Uint8Array {
+const AUDIT = { "audit.action": "READ", "audit.actor.type": "agent", "audit.event.name": "file.read" };
+function span(attributes: Attributes, defaults: Attributes = AUDIT): Uint8Array {
   return encodeSpan({
     traceId: "0af7651916cd43dd8448eb211c80319c",
     spanId: (nextId++).toString(16).padStart(16, "0"),
     name: "s",
     startTimeUnixNano: 1n,
     endTimeUnixNano: 2n,
-    attributes: { "audit.action": "READ", "audit.actor.type": "agent", "audit.event.name": "file.read", ...attributes },
+    attributes: { ...defaults, ...attributes },
   });
 }
 
@@ -75,7 +78,13 @@ async function send(
   token: string | undefined,
   ...spans: Attributes[]
 ): Promise<{ rows: Row[]; reasons: string[] }> {
-  const index = scanTraces(frameSpans({}, { name: "s" }, spans.map(span)));
+  const index = scanTraces(
+    frameSpans(
+      {},
+      { name: "s" },
+      spans.map((one) => span(one)),
+    ),
+  );
   const sender = token === undefined ? undefined : principal(token);
   const rejections = await by.consume(TraceBatch.of(index, { principal: sender }));
   return { rows: await takeRows(), reasons: rejections.map(({ reason }) => reason) };
@@ -294,6 +303,101 @@ describe("a credential in the name of another agent", () => {
     expect(await takeRows()).toEqual([]);
     await second.consume(batch);
     expect(misuses(await takeRows()).length).toBe(1);
+  });
+});
+
+const foreign = (tool: string, agent?: string): Uint8Array =>
+  span({ "gen_ai.tool.name": tool, ...(agent !== undefined && { "gen_ai.agent.id": agent }) }, {});
+const effect = (agent: string): Uint8Array => span({ "audit.actor.id": agent, "audit.record.origin": "effect" });
+/** What comes of spans of one service. */
+async function sendFrom(by: AuditProcessor, token: string | undefined, ...spans: Uint8Array[]): Promise<Row[]> {
+  const index = scanTraces(frameSpans({ "service.name": "shop" }, { name: "s" }, spans));
+  await by.consume(TraceBatch.of(index, { principal: token === undefined ? undefined : principal(token) }));
+  return takeRows();
+}
+const classifiedTools = (rows: Row[]): unknown[] =>
+  rows.filter(({ Origin }) => Origin === "classified").map(({ TargetId }) => TargetId);
+
+describe("classify", () => {
+  const config = { classify: { services: ["*"] } };
+
+  it("writes nobody's name that the credential does not cover: the record names nobody, the misuse is on record", async () => {
+    const by = processor(config);
+    const rows = await sendFrom(by, "refunds", foreign("a", "support-1"), foreign("b", "refunds"), foreign("c"));
+    expect(others(rows).map(who)).toEqual([
+      ["", "refunds", "unattributed", "acme"],
+      ["refunds", "refunds", "verified", "acme"],
+      ["", "refunds", "unattributed", "acme"],
+    ]);
+    expect(others(rows).map(({ Origin, TargetId }) => [Origin, TargetId])).toEqual(
+      ["a", "b", "c"].map((tool) => ["classified", `tool:${tool}`]),
+    );
+    expect(misuses(rows)).toMatchObject([{ SpanAttributes: { "audit.credential.asserted": "support-1" } }]);
+    expect(await context.telemetry.registry.metrics()).toMatch(
+      /otel_audit_mismatched_records\{[^}]*credential="refunds",result="refused"[^}]*\} 1\n/,
+    );
+  });
+
+  it("keeps such a name as asserted where that is configured, counted once", async () => {
+    const rows = await sendFrom(processor({ ...config, mismatch: "store" }), "refunds", foreign("a", "support-1"));
+    expect(others(rows).map(who)).toEqual([["support-1", "refunds", "asserted", "acme"]]);
+    expect(misuses(rows).length).toBe(1);
+    expect(await context.telemetry.registry.metrics()).toMatch(
+      /otel_audit_mismatched_records\{[^}]*credential="refunds",result="stored"[^}]*\} 1\n/,
+    );
+  });
+
+  it("without credentials takes the span's word, as asserted", async () => {
+    const rows = await sendFrom(processor(config), undefined, foreign("a", "support-1"), foreign("b"));
+    expect(rows.map(who)).toEqual([
+      ["support-1", "", "asserted", ""],
+      ["service:shop", "", "asserted", ""],
+    ]);
+  });
+
+  it("is switched off for a service only by its own sender, and only by records that were stored", async () => {
+    const by = processor(config);
+    await sendFrom(by, "refunds", effect("support-1"));
+    await sendFrom(by, "refunds", effect("refunds"));
+    await sendFrom(by, undefined, effect("support-1"));
+    await sendFrom(by, "support", effect("refunds"));
+    expect(classifiedTools(await sendFrom(by, "support", foreign("a")))).toEqual(["tool:a"]);
+    failure = new Error("log full");
+    await expect(sendFrom(by, "support", effect("support-1"))).rejects.toThrow("log full");
+    failure = undefined;
+    expect(classifiedTools(await sendFrom(by, "support", foreign("b")))).toEqual(["tool:b"]);
+    await sendFrom(by, "support", effect("support-1"));
+    expect(classifiedTools(await sendFrom(by, "support", foreign("c")))).toEqual([]);
+    expect(classifiedTools(await sendFrom(by, "refunds", foreign("d")))).toEqual([]);
+  });
+});
+
+const loaded = (rows: readonly Row[]): number => rows.filter(({ EventName }) => EventName === "policy.loaded").length;
+const withPolicy = (): AuditProcessor => {
+  const policy = join(tempDir("audit-policy"), "policy.yaml");
+  writeFileSync(policy, "policy: support\nmode: observe\ndefault: review\nresources: {}\nrules: []\n");
+  return processor({ policy });
+};
+
+describe("the collector's policy", () => {
+  it("is on record at the start, once for all workers", async () => {
+    await withPolicy().start();
+    await withPolicy().start();
+    expect(loaded(await takeRows())).toBe(1);
+  });
+
+  it("does not keep the collector from starting when the log is full: it is on record before any other is taken", async () => {
+    const by = withPolicy();
+    failure = new Error("log full");
+    await by.start();
+    await expect(send(by, undefined, {})).rejects.toThrow("log full");
+    // What is no record goes on meanwhile.
+    const debug = scanTraces(frameSpans({}, { name: "s" }, [span({}, {})]));
+    expect(await by.consume(TraceBatch.of(debug))).toEqual([]);
+    failure = undefined;
+    const { rows } = await send(by, undefined, {});
+    expect([rows.length, loaded(rows)]).toEqual([2, 1]);
+    expect((await send(by, undefined, {})).rows.length).toBe(1);
   });
 });
 

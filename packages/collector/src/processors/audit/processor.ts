@@ -8,12 +8,9 @@ import { configError, errorMessage } from "../../errors.ts";
 import { TraceBatch } from "../../trace-batch.ts";
 import { Classifier } from "./classifier.ts";
 import type { AuditConfig } from "./config.ts";
-import { COLLECTOR, CONTROL_EVENTS, policyLoaded } from "./control-records.ts";
-import { Misuses } from "./misuses.ts";
+import { CONTROL_EVENTS, policyLoaded } from "./control-records.ts";
+import { OwnRecords } from "./own-records.ts";
 import { Senders } from "./senders.ts";
-
-/** The collector's own records: no producer can have these facts. */
-const OURSELVES: CollectorFacts = { provenance: "verified", principal: COLLECTOR, tenantId: "" };
 
 /**
  * Adds what only a collector may say about an audit span: who sent it, and the collector's own verdict. Derives records
@@ -24,7 +21,7 @@ export class AuditProcessor implements Component, Consumer {
   readonly #next: Consumer;
   readonly #context: CreateContext;
   readonly #classifier: Classifier | undefined;
-  readonly #misuses: Misuses;
+  readonly #own: OwnRecords;
   #senders: Senders;
   /** Without a credential every identity is asserted; the ledger says `unattributed` where there is none. */
   #facts: CollectorFacts = { provenance: "asserted", principal: "", tenantId: "" };
@@ -34,18 +31,17 @@ export class AuditProcessor implements Component, Consumer {
     this.#next = next;
     this.#context = context;
     this.#classifier = config.classify && new Classifier(config.classify.services);
-    this.#misuses = new Misuses(next);
+    this.#own = new OwnRecords(next);
     this.#senders = this.#makeSenders(undefined);
   }
 
   async start(): Promise<void> {
     if (this.#config.policy === undefined) return;
     const policy = await this.#loadPolicy(this.#config.policy);
-    if (this.#context.worker.index === 0)
-      await this.#next.consume(TraceBatch.of(scanTraces(policyLoaded(policy)), { facts: OURSELVES }));
     const judged = (event: JudgedEvent): CollectorVerdict | undefined => judge(policy, event);
     this.#facts = { ...this.#facts, judge: judged };
     this.#senders = this.#makeSenders(judged);
+    await this.#record(policy);
   }
 
   async shutdown(): Promise<void> {}
@@ -55,21 +51,23 @@ export class AuditProcessor implements Component, Consumer {
     const { index, principal } = batch;
     const labels = { processor: id, otel_signal: "traces" };
     telemetry.incomingItems.inc(labels, batch.spans);
-    const copies = this.#classifier?.classify(index);
+    const sender = this.#senders.senderOf(principal);
+    const copies = this.#classifier?.classify(index, sender);
     const classified = copies && scanTraces(copies);
     const records = index.auditCount + (classified?.count ?? 0);
     if (principal !== undefined) this.#admit(principal, records);
     let rejections: readonly Rejection[];
     try {
       // The copies first: when they cannot be kept the client sends all again, and debug spans are not doubled.
-      if (classified !== undefined) await this.#keepCopies(classified, principal);
       const facts = principal === undefined ? this.#facts : this.#senders.factsOf(principal);
+      if (classified !== undefined) await this.#keepCopies(classified, facts);
       rejections = await this.#next.consume(batch.withFacts(facts));
-      await this.#misuses.store();
+      if (records > 0) await this.#own.store();
     } catch (error) {
       principal?.refund(records);
       throw error;
     }
+    if (index.auditCount > 0 && rejections.length === 0) this.#classifier?.learn(index, sender);
     telemetry.outgoingItems.inc(labels, batch.spans);
     return rejections;
   }
@@ -87,12 +85,25 @@ export class AuditProcessor implements Component, Consumer {
     }
   }
 
-  /** The sender of a span that became a record asserted no agent: it is nobody's misuse, and refused for no name. */
-  async #keepCopies(classified: SpanIndex, principal: Principal | undefined): Promise<void> {
+  async #keepCopies(classified: SpanIndex, facts: CollectorFacts): Promise<void> {
     this.#context.telemetry.classifiedRecords.inc({ processor: this.#context.id }, classified.count);
-    const sender = principal && { principal: principal.id, tenantId: principal.tenant };
-    const facts: CollectorFacts = { ...this.#facts, ...sender, origin: "classified" };
-    await this.#next.consume(TraceBatch.of(classified, { facts }));
+    await this.#next.consume(TraceBatch.of(classified, { facts: { ...facts, origin: "classified" } }));
+  }
+
+  /** A log that takes nothing now keeps no collector from starting: then it is stored with the first record that is taken. */
+  async #record(policy: Policy): Promise<void> {
+    const isStored = new Int32Array(this.#context.shared("policy-is-stored", 4));
+    if (Atomics.load(isStored, 0) !== 0) return;
+    this.#own.add(policyLoaded(policy));
+    try {
+      await this.#own.store();
+      Atomics.store(isStored, 0, 1);
+    } catch (error) {
+      this.#context.log.warn(
+        { err: error },
+        "the policy is not on record yet: it will be before the first record is taken",
+      );
+    }
   }
 
   #makeSenders(judged: CollectorFacts["judge"]): Senders {
@@ -100,7 +111,7 @@ export class AuditProcessor implements Component, Consumer {
     const onMismatch = (principal: Principal, asserted: string, isRefused: boolean): void => {
       const result = isRefused ? "refused" : "stored";
       telemetry.mismatchedRecords.inc({ processor: id, credential: principal.id, result });
-      if (asserted !== "") this.#misuses.note(principal, asserted, isRefused);
+      if (asserted !== "") this.#own.noteMisuse(principal, asserted, isRefused);
     };
     return new Senders({ mismatch: this.#config.mismatch, onMismatch }, judged);
   }

@@ -1,7 +1,13 @@
 import type { AssertedIdentity, CollectorFacts, IdentityAnswer } from "@otel-audit/ledger";
-import { EVENT_AUDIT_BYPASS, EVENT_PROCESS_START, EVENT_PROCESS_SUMMARY } from "@otel-audit/semantic-conventions";
+import {
+  AUDIT_ACTOR_TYPE_VALUE_SERVICE,
+  EVENT_AUDIT_BYPASS,
+  EVENT_PROCESS_START,
+  EVENT_PROCESS_SUMMARY,
+} from "@otel-audit/semantic-conventions";
 import type { Principal } from "../../auth.ts";
 import { needsRole } from "./control-records.ts";
+import type { Sender } from "./derive.ts";
 
 /** The actor of what our instrumentation records about itself, on behalf of the process's own agent. */
 const INSTRUMENTATION = "system:otel-audit";
@@ -19,6 +25,9 @@ export interface SendersOptions {
   /** A record whose sender's credential does not cover it. */
   readonly onMismatch: (principal: Principal, asserted: string, isRefused: boolean) => void;
 }
+
+/** Without a credential everybody may say anything: all of it is only asserted. */
+const UNKNOWN_SENDER: Sender = { principal: "", mayName: () => true };
 
 /** What the collector says about the records of each sender that it knows. */
 export class Senders {
@@ -45,6 +54,23 @@ export class Senders {
       this.#facts.set(principal, facts);
     }
     return facts;
+  }
+
+  /** As whom the records are kept that are made of somebody's foreign spans. */
+  senderOf(principal: Principal | undefined): Sender {
+    if (principal === undefined) return UNKNOWN_SENDER;
+    return { principal: principal.id, mayName: (id, type) => this.#mayName(principal, id, type) };
+  }
+
+  /** The name is refused here, not the record: that it happened is true whoever did it. */
+  #mayName(principal: Principal, actorId: string, actorType: string): boolean {
+    if (principal.speaksFor(actorId, actorType)) return true;
+    // The span named no actor: to take its service for one was our own guess, and is nobody's misuse.
+    if (actorType === AUDIT_ACTOR_TYPE_VALUE_SERVICE) return false;
+    // With `store` the ledger asks again.
+    if (this.#options.mismatch === "store") return true;
+    this.#options.onMismatch(principal, actorId, true);
+    return false;
   }
 
   #identify(principal: Principal, { event, actorId, actorType, onBehalfOf }: AssertedIdentity): IdentityAnswer {

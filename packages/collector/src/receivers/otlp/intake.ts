@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import { jsonToProtobuf, scanTraces, type SpanIndex } from "@otel-audit/otlp";
 import type { Principal } from "../../auth.ts";
 import type { Consumer, CreateContext, Next, Rejection, Signal } from "../../component.ts";
+import { LimitedLine } from "../../limited-line.ts";
 import { signalItems } from "../../signal-items.ts";
 import { TraceBatch } from "../../trace-batch.ts";
 import { decode, receive, type Body } from "./body.ts";
@@ -51,9 +52,7 @@ export class Intake {
   /** Labels by signal and transport. */
   readonly #counted = new Map<string, { receiver: string; transport: string }>();
   #stopping = false;
-  /** Refusals since the last line about them. */
-  #refusals = 0;
-  #warnedAt = Number.NEGATIVE_INFINITY;
+  readonly #refusals = new LimitedLine(WARN_EVERY_MS);
 
   constructor(maxInFlight: number, next: Next, context: CreateContext) {
     this.#next = next;
@@ -102,15 +101,12 @@ export class Intake {
     }
   }
 
-  /** What a client is told; one line a second in the log, whatever the load: a full disk must not fill another one. */
+  /** What a client is told; one line a second in the log, whatever the load. */
   refusal(thrown: unknown): RequestError {
     const error = RequestError.from(thrown);
     if (error.kind !== "unavailable") return error;
-    this.#refusals++;
-    if (performance.now() - this.#warnedAt < WARN_EVERY_MS) return error;
-    this.#context.log.warn({ err: error.cause ?? error, requests: this.#refusals }, "requests are refused");
-    this.#warnedAt = performance.now();
-    this.#refusals = 0;
+    const requests = this.#refusals.due();
+    if (requests > 0) this.#context.log.warn({ err: error.cause ?? error, requests }, "requests are refused");
     return error;
   }
 

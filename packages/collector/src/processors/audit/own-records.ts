@@ -8,8 +8,8 @@ import { COLLECTOR, credentialShared } from "./control-records.ts";
 /** What waits for a log that takes nothing at the moment; what comes above it is only counted by the metric. */
 const MAX_WAITING = 256;
 
-/** Records about credentials that are used in another agent's name. */
-export class Misuses {
+/** Records of the collector itself: no producer can have their facts. */
+export class OwnRecords {
   readonly #next: Consumer;
   readonly #waiting: TraceBatch[] = [];
   #storing: Promise<void> | undefined;
@@ -18,13 +18,19 @@ export class Misuses {
     this.#next = next;
   }
 
-  note(principal: Principal, asserted: string, isRefused: boolean): void {
+  /** A credential was used in another agent's name. */
+  noteMisuse(principal: Principal, asserted: string, isRefused: boolean): void {
     if (this.#waiting.length >= MAX_WAITING || !principal.isNewMisuse(asserted)) return;
-    const facts: CollectorFacts = { provenance: "verified", principal: COLLECTOR, tenantId: principal.tenant };
-    this.#waiting.push(TraceBatch.of(scanTraces(credentialShared(principal, asserted, isRefused)), { facts }));
+    this.add(credentialShared(principal, asserted, isRefused), principal.tenant);
   }
 
-  /** Stores what was noted. When it throws, that waits; a request is not acknowledged before what it showed is on disk. */
+  /** @param request with the record, from control-records.ts */
+  add(request: Uint8Array, tenantId = ""): void {
+    const facts: CollectorFacts = { provenance: "verified", principal: COLLECTOR, tenantId };
+    this.#waiting.push(TraceBatch.of(scanTraces(request), { facts }));
+  }
+
+  /** Stores what waits. When it throws, that goes on waiting; no record is acknowledged before what it showed is on disk. */
   async store(): Promise<void> {
     while (this.#storing !== undefined || this.#waiting.length > 0) {
       this.#storing ??= this.#storeAll().finally(() => {
