@@ -6,7 +6,7 @@ import { startProcess, tempDir } from "../../../test/support/index.ts";
 import { FRAME_HEADER_BYTES } from "./frame.ts";
 import { scanFrames } from "./frame-reader.ts";
 import { LedgerError } from "./errors.ts";
-import { nodeFileIo } from "./io.ts";
+import { type FileIo, nodeFileIo } from "./io.ts";
 import { Ledger } from "./ledger.ts";
 import { decodeRow } from "./row-decode.ts";
 import { readSegment } from "./segment-rows.ts";
@@ -152,6 +152,38 @@ describe("recovery", () => {
     expect(await idsOf(again.closedSegments())).toEqual(["a", "b", "c", "d"]);
     expect(again.closedSegments().map(({ firstSequence }) => firstSequence)).toEqual([1n, 1n]);
     await again.close();
+  });
+
+  test("reads each file once; a window that is too small forgets the oldest", async () => {
+    const { dir } = await abandoned([["e"], ["f"]]);
+    // Younger streams, one with two segments.
+    for (const [first, second] of [
+      ["a", "b"],
+      ["c", "d"],
+    ] as const) {
+      const ledger = await open(dir);
+      await append(ledger, [first]);
+      await ledger.rotate();
+      await append(ledger, [second]);
+      await ledger.close();
+    }
+    const reads: string[] = [];
+    const io: FileIo = {
+      ...nodeFileIo,
+      read: (file) => {
+        reads.push(file);
+        return nodeFileIo.read(file);
+      },
+    };
+    const ledger = await Ledger.open({ dir, io, windowKeys: 3, maxSegmentAgeMs: 60_000, onAlarm: () => undefined });
+    const segments = ledger.closedSegments();
+    expect(await idsOf(segments)).toEqual(["e", "f", "a", "b", "c", "d"]);
+    expect(reads.filter((file) => file.endsWith(".segment")).toSorted()).toEqual(
+      segments.map(({ path: file }) => file).toSorted(),
+    );
+    expect(await append(ledger, ["b", "c", "d"])).toMatchObject({ accepted: 0, duplicates: 3 });
+    expect(await append(ledger, ["a"])).toMatchObject({ accepted: 1 });
+    await ledger.close();
   });
 
   test("cut at any byte: whole rows before the cut stay, and nothing is refused", async () => {

@@ -7,6 +7,7 @@ import { type RowKey, readRowKey } from "./row-decode.ts";
 import { ROW_FORMAT, ROW_OFFSET } from "./row-format.ts";
 import { finishSalvage, retireFile, runsOf, salvage } from "./salvage.ts";
 import {
+  SEGMENT_START_BYTES,
   type RowRange,
   type SegmentFile,
   describeWhole,
@@ -31,56 +32,119 @@ export interface Recovery {
   readonly alarm: (alarm: LedgerAlarm) => void;
 }
 
+/** One file of a stream as the directory lists it. */
+interface Listed {
+  readonly path: string;
+  readonly number: number;
+  readonly closed: boolean;
+}
+
+/** The files of an earlier process, in the order in which they were begun. */
+interface Stream {
+  readonly id: string;
+  readonly directory: string;
+  readonly files: readonly Listed[];
+  /** ns; 0 when nothing is in it. */
+  readonly openedAt: bigint;
+}
+
+/** What a file became. */
+interface Recovered {
+  readonly stored: readonly StoredSegment[];
+  /** Of the file, those that are in `stored`. */
+  readonly rows: readonly RowRange[];
+}
+
+const NOTHING: Recovered = { stored: [], rows: [] };
+
 /**
  * Brings everything that earlier processes left into closed segments (rules L1 and L2): torn tails are cut, damaged files
  * go to quarantine and their intact rows to new segments, empty files and streams are removed. The window learns the keys
- * of all rows. May be interrupted and repeated at any point.
+ * of all rows, oldest first, so that it forgets those when there are more keys than it holds. May be interrupted and
+ * repeated at any point. Each file is read once.
  * @returns oldest stream first, each in the order of its sequences
  */
 export async function recoverLog(recovery: Recovery): Promise<StoredSegment[]> {
-  const streams: StoredSegment[][] = [];
+  const streams: Stream[] = [];
   for (const name of await fs.promises.readdir(recovery.logDirectory)) {
-    if (!STREAM.test(name)) continue;
-    const stored = await recoverStream(recovery, name);
-    if (stored.length > 0) streams.push(stored.toSorted(bySequence));
+    if (STREAM.test(name)) streams.push(await listStream(recovery, name));
   }
-  const found = streams.toSorted((a, b) => compare(a[0]!.openedAt, b[0]!.openedAt)).flat();
-  // In order, so that the window forgets the oldest first when there are more keys than it holds.
   const result: StoredSegment[] = [];
-  for (const stored of found) {
-    const from = recovery.window.inserted;
-    learnKeys(recovery.window, await parse(recovery.io, stored.segment.path, true));
-    result.push({ ...stored, keys: [{ from, to: recovery.window.inserted }] });
+  for (const stream of streams.toSorted((a, b) => compare(a.openedAt, b.openedAt))) {
+    const stored = await recoverStream(recovery, stream);
+    if (stored.length === 0) await fs.promises.rmdir(stream.directory).catch(() => undefined);
+    for (const segment of stored.toSorted(bySequence)) result.push(segment);
   }
   return result;
 }
 
-async function recoverStream(recovery: Recovery, streamId: string): Promise<StoredSegment[]> {
-  const { io } = recovery;
-  const directory = path.join(recovery.logDirectory, streamId);
+async function listStream({ io, logDirectory }: Recovery, id: string): Promise<Stream> {
+  const directory = path.join(logDirectory, id);
   const names = await finishSalvage(io, directory, await fs.promises.readdir(directory));
   const files = names
     .map((name) => ({ path: path.join(directory, name), match: SEGMENT.exec(name) }))
     .filter((file) => file.match !== null)
     .map((file) => ({ path: file.path, number: Number(file.match![1]), closed: file.match![2] === "segment" }))
     .toSorted((a, b) => a.number - b.number);
+  let openedAt = 0n;
+  for (const file of files) {
+    const begin = await beginOf(io, file);
+    if (begin === undefined) continue;
+    ({ openedAt } = begin);
+    break;
+  }
+  return { id, directory, files, openedAt };
+}
+
+async function recoverStream(recovery: Recovery, { id, files }: Stream): Promise<StoredSegment[]> {
+  const { io, window } = recovery;
   let highest = files.at(-1)?.number ?? 0;
   const nextNumber = (): number => ++highest;
   const result: StoredSegment[] = [];
-  // From the last to the first: an open file's rows end where a later file begins.
-  let laterFirst: bigint[] = [];
-  for (const { path, closed } of files.toReversed()) {
-    const file = await parse(io, path, closed);
-    const first = file.header?.firstSequence ?? file.rows[0]?.sequence;
-    result.push(
-      ...(closed
-        ? await checkClosed(recovery, file, streamId, nextNumber)
-        : await closeOpen(recovery, file, streamId, laterFirst, nextNumber)),
-    );
-    if (first !== undefined) laterFirst = [...laterFirst, first];
+  for (const [i, listed] of files.entries()) {
+    const file = await parse(io, listed);
+    const { stored, rows } = listed.closed
+      ? await checkClosed(recovery, file, id, nextNumber)
+      : await closeOpen(recovery, file, id, await firstSequences(io, files.slice(i + 1)), nextNumber);
+    const from = window.inserted;
+    learnKeys(window, file.scan.bytes, rows);
+    const keys = [{ from, to: window.inserted }];
+    // As a rule there is one. The last to be shipped has the keys: only then all of their rows are in the table.
+    for (const one of stored) result.push(one === stored.at(-1) ? { ...one, keys } : one);
   }
-  if (result.length === 0) await fs.promises.rmdir(directory).catch(() => undefined);
   return result;
+}
+
+/** Where files begin; those without rows are left out. */
+async function firstSequences(io: FileIo, files: readonly Listed[]): Promise<bigint[]> {
+  const found: bigint[] = [];
+  for (const file of files) {
+    const begin = await beginOf(io, file);
+    if (begin !== undefined) found.push(begin.firstSequence);
+  }
+  return found;
+}
+
+/** What a file's header says, read without the rest; where that is damaged, what its first intact row says. */
+async function beginOf(
+  io: FileIo,
+  listed: Listed,
+): Promise<{ readonly firstSequence: bigint; readonly openedAt: bigint } | undefined> {
+  const { header } = parseSegmentFile(listed.path, await readStart(listed.path, SEGMENT_START_BYTES), 0);
+  if (header !== undefined) return header;
+  const { rows } = await parse(io, listed);
+  const [row] = rows;
+  return row && { firstSequence: row.sequence, openedAt: row.receivedAt };
+}
+
+async function readStart(file: string, length: number): Promise<Uint8Array> {
+  const handle = await fs.promises.open(file, "r");
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
 }
 
 async function checkClosed(
@@ -88,10 +152,11 @@ async function checkClosed(
   file: SegmentFile,
   streamId: string,
   nextNumber: () => number,
-): Promise<StoredSegment[]> {
+): Promise<Recovered> {
   try {
     const segment = describeWhole(file);
-    return [{ segment, fileBytes: file.scan.bytes.length, openedAt: file.rows[0]?.receivedAt ?? 0n, keys: [] }];
+    const openedAt = file.rows[0]?.receivedAt ?? 0n;
+    return { stored: [{ segment, fileBytes: file.scan.bytes.length, openedAt, keys: [] }], rows: file.rows };
   } catch (cause) {
     return quarantine(recovery, file, file.rows, streamId, nextNumber, cause);
   }
@@ -103,7 +168,7 @@ async function closeOpen(
   streamId: string,
   laterFirst: readonly bigint[],
   nextNumber: () => number,
-): Promise<StoredSegment[]> {
+): Promise<Recovered> {
   const { io } = recovery;
   const damage = file.scan.damage.find(({ kind }) => kind === "damaged");
   const torn = file.scan.damage.find(({ kind }) => kind === "torn");
@@ -115,11 +180,13 @@ async function closeOpen(
   if (damage !== undefined) return quarantine(recovery, file, rows, streamId, nextNumber, undefined);
   if (rows.length === 0) {
     await retireFile(io, file.path, { kind: "remove" });
-    return [];
+    return NOTHING;
   }
   const whole = rows.length === file.rows.length && runsOf(rows).length === 1 && file.header !== undefined;
-  if (!whole) return salvage(io, file, rows, streamId, nextNumber, { kind: "remove" });
-  return [await closeInPlace(io, file, rows, streamId)];
+  const stored = whole
+    ? [await closeInPlace(io, file, rows, streamId)]
+    : await salvage(io, file, rows, streamId, nextNumber, { kind: "remove" });
+  return { stored, rows };
 }
 
 /** Cuts the torn tail off, writes the footer that the process did not come to write, and names the file closed. */
@@ -162,7 +229,7 @@ async function quarantine(
   streamId: string,
   nextNumber: () => number,
   cause: unknown,
-): Promise<StoredSegment[]> {
+): Promise<Recovered> {
   const directory = recovery.quarantineDirectory;
   const stored = await salvage(recovery.io, file, rows, streamId, nextNumber, { kind: "quarantine", directory });
   const ranges = file.scan.damage.map(({ start, end }) => `${start}-${end}`).join(", ");
@@ -174,7 +241,7 @@ async function quarantine(
     path: path.join(directory, `${streamId}-${path.basename(file.path)}`),
     cause,
   });
-  return stored;
+  return { stored, rows };
 }
 
 async function reportTorn(recovery: Recovery, file: SegmentFile, start: number, nothingLeft: boolean): Promise<void> {
@@ -192,10 +259,9 @@ async function reportTorn(recovery: Recovery, file: SegmentFile, start: number, 
   });
 }
 
-function learnKeys(window: RecordWindow, file: SegmentFile): void {
-  const { bytes } = file.scan;
+function learnKeys(window: RecordWindow, bytes: Uint8Array, rows: readonly RowRange[]): void {
   const key: RowKey = { recordIdStart: 0, recordIdEnd: 0, principalStart: 0, principalEnd: 0, end: 0 };
-  for (const row of file.rows) {
+  for (const row of rows) {
     readRowKey(bytes, row.start, key);
     const principal = bytes.subarray(key.principalStart, key.principalEnd);
     window.stage(principal, bytes, key.recordIdStart, key.recordIdEnd, bytes, row.start + ROW_OFFSET.contentHash);
@@ -203,7 +269,7 @@ function learnKeys(window: RecordWindow, file: SegmentFile): void {
   window.commit({ stored: true });
 }
 
-async function parse(io: FileIo, file: string, closed: boolean): Promise<SegmentFile> {
+async function parse(io: FileIo, { path: file, closed }: Listed): Promise<SegmentFile> {
   const content = await io.read(file);
   return parseSegmentFile(file, content, closed ? content.length : 0);
 }

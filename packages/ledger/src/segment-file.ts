@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import * as path from "node:path";
 import { LedgerError } from "./errors.ts";
-import { FrameKind } from "./frame.ts";
+import { FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FrameKind } from "./frame.ts";
 import { type FrameScan, scanFrames } from "./frame-reader.ts";
 import { readRowPlace, uuidBytes, uuidText } from "./row-decode.ts";
 import { ROW_FORMAT } from "./row-format.ts";
@@ -16,6 +16,8 @@ import type { ClosedSegment } from "./types.ts";
 const VERSION = 1;
 const HEADER_BYTES = 48;
 const FOOTER_BYTES = 56;
+/** The part of a file that has its segment header. */
+export const SEGMENT_START_BYTES = FILE_HEADER_BYTES + FRAME_HEADER_BYTES + HEADER_BYTES;
 
 export interface SegmentHeader {
   readonly streamId: string;
