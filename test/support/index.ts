@@ -13,3 +13,4 @@ export { freePort } from "./listen.ts";
 export { tempDir } from "./temp-dir.ts";
 export { otelAudit, startCollector, type CollectorEndpoints, type RunningCollector } from "./collector.ts";
 export { startOtelcol } from "./otelcol.ts";
+export { mountSmallDisk, type SmallDisk } from "./small-disk.ts";

@@ -1,6 +1,6 @@
 /**
  * - `OVERLOADED`: more bytes wait for the disk than `maxPendingBytes` allows. Retry later.
- * - `LOG_FULL`: the files not yet exported reached `maxLogBytes`. Retry when the exporter caught up.
+ * - `LOG_FULL`: the files not yet exported reached `maxLogBytes`, or the disk has less than `minFreeBytes`. Retry when the exporter caught up.
  * - `IO`: the file system failed (full, read-only, broken). Retry: the ledger starts a new file by itself.
  * - `CLOSED`: the ledger was closed. Retry elsewhere or after a restart.
  * - `LOCKED`: another process holds the directory.

@@ -20,6 +20,8 @@ export interface FileIo {
   readonly unlink: (file: string) => Promise<void>;
   /** Makes created, renamed and removed names in a directory durable. */
   readonly syncDirectory: (directory: string) => Promise<void>;
+  /** Bytes that this user may still write to the file system, and its size; 0 where it does not know. */
+  readonly space: (directory: string) => Promise<{ readonly free: number; readonly total: number }>;
 }
 
 const FILE_MODE = 0o600;
@@ -44,6 +46,10 @@ export const nodeFileIo: FileIo = {
     } finally {
       await handle.close();
     }
+  },
+  space: async (directory) => {
+    const { bavail, blocks, bsize } = await fs.promises.statfs(directory);
+    return { free: bavail * bsize, total: blocks * bsize };
   },
 };
 

@@ -1,9 +1,8 @@
-import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { type SpanIndex, SPAN_AUDIT, encodeSpan, frameSpans, scanTraces } from "@otel-audit/otlp";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { tempDir } from "../../../test/support/index.ts";
+import { mountSmallDisk, tempDir } from "../../../test/support/index.ts";
 import { type FileIo, nodeFileIo } from "./io.ts";
 import { Ledger } from "./ledger.ts";
 import { decodeRow } from "./row-decode.ts";
@@ -482,7 +481,7 @@ describe("a disk that fails (L2)", () => {
   test("a full disk: refused while it is full, taken when there is space, nothing lost or doubled", async () => {
     const disk = smallDisk();
     try {
-      const ledger = await open({ dir: disk.dir, io: disk.io });
+      const ledger = await open({ dir: disk.dir, io: disk.io, minFreeBytes: 0 });
       await append(ledger, ["a"]);
       const accepted = ["a"];
       let refused = 0;
@@ -507,7 +506,7 @@ describe("a disk that fails (L2)", () => {
   test("a full disk at the start of a segment: the file without rows goes, and the sequence goes on", async () => {
     const disk = smallDisk();
     try {
-      const ledger = await open({ dir: disk.dir, io: disk.io, maxSegmentRows: 1 });
+      const ledger = await open({ dir: disk.dir, io: disk.io, maxSegmentRows: 1, minFreeBytes: 0 });
       const accepted: string[] = [];
       let refused = 0;
       for (let i = 0; refused < 3; i++) {
@@ -533,26 +532,18 @@ describe("a disk that fails (L2)", () => {
 
 /** Half a MiB: a file system of its own where this process may mount one, else a budget in front of the real one. */
 function smallDisk(): { dir: string; io: FileIo; grow: () => void; remove: () => void } {
-  const mount = tempDir("disk");
-  const dir = path.join(mount, "data");
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=512k", "tmpfs", mount], { stdio: "ignore" });
-    return {
-      dir,
-      io: nodeFileIo,
-      grow: () => execFileSync("mount", ["-o", "remount,size=8m", mount]),
-      remove: () => execFileSync("umount", ["-l", mount]),
-    };
-  } catch {
-    let budget = 512 * 1024;
-    const write: FileIo["write"] = async (fd, bytes, offset, length, position) => {
-      const some = Math.min(length, budget);
-      if (some === 0) throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
-      budget -= some;
-      return nodeFileIo.write(fd, bytes, offset, some, position);
-    };
-    return { dir, io: { ...nodeFileIo, write }, grow: () => (budget = Infinity), remove: () => undefined };
-  }
+  const disk = mountSmallDisk("512k");
+  if (disk)
+    return { dir: path.join(disk.dir, "data"), io: nodeFileIo, grow: () => disk.resize("8m"), remove: disk.remove };
+  let budget = 512 * 1024;
+  const write: FileIo["write"] = async (fd, bytes, offset, length, position) => {
+    const some = Math.min(length, budget);
+    if (some === 0) throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
+    budget -= some;
+    return nodeFileIo.write(fd, bytes, offset, some, position);
+  };
+  const io = { ...nodeFileIo, write };
+  return { dir: tempDir("disk"), io, grow: () => (budget = Infinity), remove: () => undefined };
 }
 
 interface GatedIo extends FileIo {

@@ -3,6 +3,7 @@ import * as path from "node:path";
 import type { SpanIndex } from "@otel-audit/otlp";
 import { LedgerDirectory, type LedgerShare, SharedBytes } from "./directory.ts";
 import { LedgerError } from "./errors.ts";
+import { FreeSpace } from "./free-space.ts";
 import { makeDirectory } from "./io.ts";
 import { KeyLog } from "./key-log.ts";
 import { type ResolvedOptions, resolveOptions } from "./options.ts";
@@ -32,6 +33,7 @@ export class Ledger {
   readonly #shared: SharedBytes;
   readonly #log: SegmentLog;
   readonly #keys: KeyLog;
+  readonly #space: FreeSpace;
   readonly #stream: Uint8Array;
   readonly #batch: RowBatch;
   #closed: StoredSegment[];
@@ -53,6 +55,7 @@ export class Ledger {
     this.#stream = uuidBytes(this.streamId);
     this.#batch = new RowBatch(this.window, writer);
     this.#keys = new KeyLog(options.io, options.dir, this.window, options.windowKeys);
+    this.#space = new FreeSpace(options.io, options.dir, options.minFreeBytes, (low) => options.onLowSpace(low));
     this.#log = new SegmentLog({
       io: options.io,
       directory: path.join(options.dir, "log", this.streamId),
@@ -107,6 +110,7 @@ export class Ledger {
     } catch (error) {
       throw LedgerError.fromIo(`open the ledger in ${options.dir}`, error);
     }
+    await ledger.#space.start();
     ledger.#publish();
     return ledger;
   }
@@ -188,6 +192,7 @@ export class Ledger {
     try {
       await this.#log.barrier(true);
     } finally {
+      this.#space.stop();
       await this.#log.release();
       await this.#keys.close();
       await this.#directory?.close();
@@ -206,6 +211,7 @@ export class Ledger {
       );
     }
     this.#admitLog(0);
+    this.#space.check();
   }
 
   #admitLog(bytes: number): void {
@@ -288,6 +294,7 @@ export class Ledger {
         written: 0,
       };
       this.#insertions.set(pending, firstInsertion);
+      this.#space.take(block.bytes.length);
       this.#log.enqueue(pending);
       this.#publish();
     });

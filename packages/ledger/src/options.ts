@@ -17,12 +17,17 @@ export function resolveOptions(options: LedgerOptions): ResolvedOptions {
     maxSegmentBytes: inRange("maxSegmentBytes", options.maxSegmentBytes ?? 64 * MIB, LIMITS.record, 64 * MIB),
     maxSegmentAgeMs: inRange("maxSegmentAgeMs", options.maxSegmentAgeMs ?? 1000, 1, 86_400_000),
     maxLogBytes: inRange("maxLogBytes", options.maxLogBytes ?? 8192 * MIB, 1, Number.MAX_SAFE_INTEGER),
+    minFreeBytes:
+      options.minFreeBytes === undefined
+        ? undefined
+        : inRange("minFreeBytes", options.minFreeBytes, 0, Number.MAX_SAFE_INTEGER),
     maxPendingBytes: inRange("maxPendingBytes", options.maxPendingBytes ?? 64 * MIB, 1, 1024 * MIB),
     // The window checks its own range.
     windowKeys: options.windowKeys ?? 8_000_000,
     nameOf: options.nameOf ?? ((bound) => bound),
     now: options.now ?? systemClock(),
     onSegmentClosed: options.onSegmentClosed ?? (() => undefined),
+    onLowSpace: options.onLowSpace ?? (() => undefined),
     onAlarm:
       options.onAlarm ?? ((alarm) => process.emitWarning(alarm.message, { type: "LedgerAlarm", code: alarm.code })),
     io: options.io ?? nodeFileIo,

@@ -132,6 +132,12 @@ export interface LedgerOptions {
   readonly maxSegmentAgeMs?: number;
   /** Bytes of files waiting for export above which appends are refused with LOG_FULL. Default 8 GiB. */
   readonly maxLogBytes?: number;
+  /**
+   * Bytes that stay free on the log's disk: with less, appends are refused with LOG_FULL, so that what is acknowledged can
+   * still be inserted, by an engine on the same disk too, and removed. Default 256 MiB, or a twentieth of a disk where that is
+   * less; 0: none.
+   */
+  readonly minFreeBytes?: number | undefined;
   /** Bytes of rows waiting for the disk above which appends are refused with OVERLOADED. Default 64 MiB. */
   readonly maxPendingBytes?: number;
   /** What errors call a bound that was reached, in the words of who has set it. Default its name here. */
@@ -142,6 +148,8 @@ export interface LedgerOptions {
   readonly now?: () => bigint;
   /** Called once for each segment closed by this process; not for those found at open. */
   readonly onSegmentClosed?: (segment: ClosedSegment) => void;
+  /** Called when less than `minFreeBytes` is free, with a text for people, and with undefined when there is enough again. */
+  readonly onLowSpace?: (low: string | undefined) => void;
   readonly onAlarm?: (alarm: LedgerAlarm) => void;
   /** File operations, for tests that need a disk to fail. Default Node's. */
   readonly io?: FileIo;

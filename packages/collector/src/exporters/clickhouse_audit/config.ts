@@ -31,6 +31,11 @@ export const clickhouseAuditConfig = z
           .int()
           .min(MIB)
           .default(16 * 1024 * MIB),
+        /**
+         * Bytes that stay free on the log's disk; with less, requests are refused with 503, so that what is acknowledged can still
+         * be inserted and removed. Absent: 256 MiB, or a twentieth of a disk where that is less; 0: none.
+         */
+        min_free_bytes: z.number().int().min(0).optional(),
         /** Bytes of records that wait in memory for the disk; beyond it requests are refused with 503. */
         max_pending_bytes: z
           .number()

@@ -39,6 +39,7 @@ export function ledgerOptions(
     maxSegmentBytes: segment.max_bytes,
     maxSegmentAgeMs: segment.max_age,
     maxLogBytes: logLimits.max_bytes,
+    minFreeBytes: logLimits.min_free_bytes,
     maxPendingBytes: logLimits.max_pending_bytes,
     windowKeys: window,
     nameOf: (option) => `exporters::${id}::${NAMES[option]}`,

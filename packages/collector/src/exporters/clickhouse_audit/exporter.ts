@@ -21,6 +21,8 @@ export class ClickhouseAuditExporter implements Exporter {
   #ledger: Ledger | undefined;
   #writer: AuditWriter | undefined;
   #shipper: SegmentShipper | undefined;
+  /** What is wrong, by where. */
+  readonly #problems = new Map<"table" | "disk", string>();
 
   constructor(config: ClickhouseAuditConfig, context: CreateContext) {
     this.#config = config;
@@ -95,24 +97,41 @@ export class ClickhouseAuditExporter implements Exporter {
   }
 
   #report(state: ShipperState): void {
-    const { log, health, telemetry, id } = this.#context;
+    const { log, telemetry, id } = this.#context;
     telemetry.exportDegraded.reset();
     if (state.status === "healthy") {
-      health.set(id, undefined);
+      this.#setProblem("table", undefined);
       log.info("segments reach ClickHouse again");
       return;
     }
     const { reason, error, blocked, stopped } = state;
     const what = blocked ? "segments wait on disk" : `${stopped.length} segments wait on disk, the others go on`;
     telemetry.exportDegraded.set({ exporter: id, reason: error.reason }, 1);
-    health.set(id, `${what}: ${reason}`);
+    this.#setProblem("table", `${what}: ${reason}`);
     log.error({ reason: error.reason, serverCode: error.serverCode, stopped }, `${what}: ${reason}`);
+  }
+
+  #onLowSpace(low: string | undefined): void {
+    this.#setProblem("disk", low && `records are refused: ${low}`);
+    if (low === undefined) this.#context.log.info("the log's disk has room again");
+    else this.#context.log.error(`records are refused: ${low}`);
+  }
+
+  #setProblem(where: "table" | "disk", problem: string | undefined): void {
+    if (problem === undefined) this.#problems.delete(where);
+    else this.#problems.set(where, problem);
+    const { health, id } = this.#context;
+    health.set(id, this.#problems.size === 0 ? undefined : [...this.#problems.values()].join("; "));
   }
 
   #openLedger(): Promise<Ledger> {
     const share = this.#context.told(LEDGER);
     if (!share) throw new CollectorError("INTERNAL", `${this.#context.id}: the supervisor has not opened the ledger`);
-    const options = { ...ledgerOptions(this.#config, this.#context), onSegmentClosed: () => this.#shipper?.wake() };
+    const options = {
+      ...ledgerOptions(this.#config, this.#context),
+      onSegmentClosed: () => this.#shipper?.wake(),
+      onLowSpace: (low: string | undefined) => this.#onLowSpace(low),
+    };
     return Ledger.join(options, share, this.#context.worker.index);
   }
 

@@ -1,0 +1,78 @@
+// Log and embedded engine on one disk: what is acknowledged reaches the table although the disk is as full as it may get.
+import { randomBytes } from "node:crypto";
+import { readdirSync, statfsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { encodeTraces } from "@otel-audit/otlp";
+import pino from "pino";
+import { expect, it } from "vitest";
+import { mountSmallDisk, tempDir } from "../../../../../test/support/index.ts";
+import { Collector } from "../../service/collector.ts";
+
+const MIB = 1024 * 1024;
+
+const config = (reserve: number): string => `
+receivers: { otlp: { protocols: { http: { endpoint: "127.0.0.1:0" } } } }
+extensions: { clickhouse_embedded: { endpoint: "127.0.0.1:0" }, health_check: { endpoint: "127.0.0.1:0" } }
+exporters:
+  clickhouse_audit: { engine: clickhouse_embedded, log: { min_free_bytes: ${reserve} }, segment: { max_age: 1h } }
+service:
+  extensions: [clickhouse_embedded, health_check]
+  pipelines: { traces: { receivers: [otlp], exporters: [clickhouse_audit] } }
+  telemetry: { metrics: { address: "127.0.0.1:0" } }
+`;
+
+function request(id: number): Buffer {
+  const spans = Array.from({ length: 8 }, (_, i) => ({
+    traceId: "0af7651916cd43dd8448eb211c80319c",
+    spanId: "b7ad6b7169203331",
+    name: "n",
+    startTimeUnixNano: 1n,
+    endTimeUnixNano: 2n,
+    // Not to be compressed by the engine.
+    attributes: { "audit.action": "READ", "audit.record.id": `${id}-${i}`, note: randomBytes(24_000).toString("hex") },
+  }));
+  return Buffer.from(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans }] }] }));
+}
+
+/** Files of the log that wait for the table. */
+function segments(dataDir: string): string[] {
+  const names = readdirSync(join(dataDir, "log"), { recursive: true, encoding: "utf8" });
+  return names.filter((name) => /\.(open|segment)$/.test(name));
+}
+
+it("refuses with a reason while a reserve is left, and brings what it has taken into the table", async () => {
+  const small = mountSmallDisk("256m");
+  const dataDir = join(small?.dir ?? tempDir("full-disk"), "data");
+  const free = (): number => {
+    const { bavail, bsize } = statfsSync(dataDir);
+    return bavail * bsize;
+  };
+  const first = statfsSync(small?.dir ?? tempDir("full-disk"));
+  // Where nothing can be mounted the real disk is said to be full a little below what is free now.
+  const reserve = small ? 48 * MIB : first.bavail * first.bsize - 400 * MIB;
+  const collector = await Collector.start(config(reserve), { dataDir, log: pino({ level: "silent" }) });
+  try {
+    if (small) writeFileSync(join(small.dir, "ballast"), Buffer.alloc(free() - reserve - 12 * MIB));
+    let taken = 0;
+    for (let full = false; !full;) {
+      const response = await fetch(`${collector.endpoints.otlpHttp}/v1/traces`, {
+        method: "POST",
+        headers: { "content-type": "application/x-protobuf" },
+        body: request(taken),
+      });
+      full = response.status !== 200;
+      if (full) expect([response.status, response.headers.has("retry-after")]).toEqual([503, true]);
+      else taken++;
+    }
+    expect(taken).toBeGreaterThan(10);
+    const health = async (): Promise<string> => (await fetch(collector.endpoints.health!)).text();
+    await expect.poll(health, { timeout: 10_000 }).toContain(`${reserve} (minFreeBytes) are kept`);
+    // Closed, inserted, counted and only then removed, without anybody making room.
+    expect(segments(dataDir)).toHaveLength(1);
+    await collector.shutdown();
+    expect(segments(dataDir)).toEqual([]);
+  } finally {
+    await collector.shutdown();
+    small?.remove();
+  }
+}, 60_000);

@@ -1,0 +1,75 @@
+import { LedgerError } from "./errors.ts";
+import type { FileIo } from "./io.ts";
+
+const MIB = 1024 * 1024;
+/** How often the file system is asked. */
+const INTERVAL_MS = 1_000;
+
+/**
+ * What is free on the log's disk, so that the log leaves a reserve. On a disk that is full nothing can be inserted by an engine
+ * that shares it, nothing removed from the log, and so nothing becomes free: with a reserve, what is acknowledged still goes its way.
+ */
+export class FreeSpace {
+  readonly #io: FileIo;
+  readonly #directory: string;
+  readonly #configured: number | undefined;
+  readonly #onChange: (low: string | undefined) => void;
+  #bound = 0;
+  #free = Number.POSITIVE_INFINITY;
+  #low = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param minFreeBytes the reserve; undefined: 256 MiB, or a twentieth of a disk where that is less */
+  constructor(
+    io: FileIo,
+    directory: string,
+    minFreeBytes: number | undefined,
+    onChange: (low: string | undefined) => void,
+  ) {
+    this.#io = io;
+    this.#directory = directory;
+    this.#configured = minFreeBytes;
+    this.#onChange = onChange;
+  }
+
+  async start(): Promise<void> {
+    if (this.#configured === 0) return;
+    await this.#look();
+    this.#timer = setInterval(() => void this.#look(), INTERVAL_MS).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** Bytes on their way to the disk, until the file system is asked again. */
+  take(bytes: number): void {
+    this.#free -= bytes;
+  }
+
+  /** Throws LedgerError LOG_FULL below the reserve. */
+  check(): void {
+    if (this.#free < this.#bound) throw new LedgerError("LOG_FULL", this.#text());
+  }
+
+  async #look(): Promise<void> {
+    try {
+      const { free, total } = await this.#io.space(this.#directory);
+      // Some file systems do not know.
+      if (total === 0) return;
+      this.#free = free;
+      this.#bound = this.#configured ?? Math.min(256 * MIB, Math.floor(total / 20));
+    } catch {
+      // It tells nothing then, and what does not fit is refused when it is written.
+      this.#free = Number.POSITIVE_INFINITY;
+    }
+    const low = this.#free < this.#bound;
+    if (low === this.#low) return;
+    this.#low = low;
+    this.#onChange(low ? this.#text() : undefined);
+  }
+
+  #text(): string {
+    return `${Math.max(0, this.#free)} bytes are free on the log's disk; ${this.#bound} (minFreeBytes) are kept to bring what waits into the table`;
+  }
+}
