@@ -4,8 +4,8 @@ import { tempDir } from "./temp-dir.ts";
 /** A file system in memory. */
 export interface SmallDisk {
   readonly dir: string;
-  resize(size: string): void;
-  remove(): void;
+  readonly resize: (size: string) => void;
+  readonly remove: () => void;
 }
 
 /** @param size as mount takes it: `512k`. Undefined where this process may not mount. */

@@ -13,8 +13,8 @@ const SIZE = 4 * MIB;
 interface Disk {
   readonly dir: string;
   readonly io: FileIo;
-  resize(bytes: number): void;
-  remove(): void;
+  readonly resize: (bytes: number) => void;
+  readonly remove: () => void;
 }
 
 function disk(): Disk {
