@@ -62,7 +62,7 @@ export interface CreateContext {
   readonly id: string;
   readonly log: Logger;
   readonly telemetry: Telemetry;
-  /** The collector's data directory, absolute. */
+  /** The collector's data directory, absolute; this process holds its lock. */
   readonly dataDir: string;
   /** For bytes of requests; shared by the service. */
   readonly memory: MemoryPool;

@@ -2,8 +2,11 @@ import { execFile } from "node:child_process";
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { promisify } from "node:util";
 
+/** Characters of a command in a message. */
+const MAX_COMMAND = 200;
+
 /**
- * Which process listens on a TCP port, as words for a message: `process 4711 (clickhouse)`. Undefined where the system
+ * Which process listens on a TCP port, as words for a message: `process 4711 (clickhouse-server)`. Undefined where the system
  * does not tell (another user's process, or no way to ask).
  */
 export async function findPortOwner(port: number): Promise<string | undefined> {
@@ -30,10 +33,19 @@ async function askProc(port: number): Promise<string | undefined> {
   for (const pid of pids) {
     for (const fd of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
       const target = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => "");
-      if (sockets.has(target)) return `process ${pid} (${(await readFile(`/proc/${pid}/comm`, "utf8")).trim()})`;
+      if (sockets.has(target)) return await describeProcess(Number(pid));
     }
   }
   return undefined;
+}
+
+/** `process 4711 (node agent.js)`: what it was started as, up to its first option, since options may hold secrets. */
+export async function describeProcess(pid: number): Promise<string> {
+  const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  const words = line.split("\0").filter((word) => word !== "");
+  const option = words.findIndex((word) => word.startsWith("-"));
+  const command = words.slice(0, option < 0 ? words.length : option).join(" ");
+  return command === "" ? `process ${pid}` : `process ${pid} (${command.slice(0, MAX_COMMAND)})`;
 }
 
 async function askLsof(port: number): Promise<string | undefined> {

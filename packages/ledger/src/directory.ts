@@ -25,10 +25,10 @@ export class LedgerDirectory {
   readonly share: LedgerShare;
   /** Earlier processes have kept here which records the table has: it need not be asked. */
   readonly keptKeys: boolean;
-  readonly #lock: DirectoryLock;
+  readonly #lock: DirectoryLock | undefined;
 
   private constructor(
-    lock: DirectoryLock,
+    lock: DirectoryLock | undefined,
     window: RecordWindow,
     keptKeys: boolean,
     recovered: readonly StoredSegment[],
@@ -40,16 +40,16 @@ export class LedgerDirectory {
   }
 
   /**
-   * Takes the directory's lock and brings what earlier processes left into closed segments.
+   * Takes the directory's lock, unless the caller has it, and brings what earlier processes left into closed segments.
    * Throws LedgerError: INVALID_ARGUMENT for options, LOCKED, IO, CORRUPT for files of a version that is not known.
    */
   static async open(options: LedgerOptions): Promise<LedgerDirectory> {
-    const { io, dir, windowKeys, onAlarm: alarm } = resolveOptions(options);
+    const { io, dir, windowKeys, locked, onAlarm: alarm } = resolveOptions(options);
     const logDirectory = path.join(dir, "log");
     let lock: DirectoryLock | undefined;
     try {
       await makeDirectory(io, logDirectory);
-      lock = await DirectoryLock.acquire(dir);
+      if (!locked) lock = await DirectoryLock.acquire(dir);
       const window = await openWindow(io, dir, windowKeys, alarm);
       const keptKeys = window.inserted > 0;
       const quarantineDirectory = path.join(dir, "quarantine");
@@ -62,8 +62,8 @@ export class LedgerDirectory {
   }
 
   /** After all its streams are closed. */
-  close(): Promise<void> {
-    return this.#lock.release();
+  async close(): Promise<void> {
+    await this.#lock?.release();
   }
 }
 

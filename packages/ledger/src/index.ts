@@ -1,5 +1,6 @@
 export { Ledger } from "./ledger.ts";
 export { LedgerDirectory, type LedgerShare } from "./directory.ts";
+export { DirectoryLock } from "./lock.ts";
 export type {
   AppendResult,
   AssertedIdentity,

@@ -23,7 +23,11 @@ function startHolder(dir: string): ReturnType<typeof startProcess> {
 test("keeps a second holder out, in this process and in another, until it is released", async () => {
   const dir = tempDir("lock");
   const lock = await DirectoryLock.acquire(dir);
-  await expect(DirectoryLock.acquire(dir)).rejects.toMatchObject({ code: "LOCKED", retryable: false });
+  await expect(DirectoryLock.acquire(dir)).rejects.toMatchObject({
+    code: "LOCKED",
+    retryable: false,
+    message: expect.stringContaining(`${dir} is in use by process ${process.pid};`) as string,
+  });
   await using other = await startHolder(dir);
   expect(await other.waitForLine(/./)).toBe("LOCKED");
   await lock.release();

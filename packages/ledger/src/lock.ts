@@ -11,7 +11,8 @@ const MAX_SOCKET_PATH = 100;
 const ANSWER_MS = 1000;
 const ATTEMPTS = 50;
 
-type State = "trying" | "held";
+/** `held 4711`: by that process. */
+type State = "trying" | `held${string}`;
 
 /**
  * Keeps a second process out of a data directory (rule L3), with listening unix sockets in `<dir>/lock/`. The kernel
@@ -77,8 +78,8 @@ async function tryOnce(place: SocketPlace, dir: string): Promise<{ server: net.S
       }
       if (answer === "dead") {
         place.remove(other);
-      } else if (answer === "held") {
-        throw new LedgerError("LOCKED", `${dir} is in use by another process; stop it or choose another directory`);
+      } else if (answer !== "trying") {
+        throw new LedgerError("LOCKED", `${dir} is in use by ${holder(answer)}; stop it or choose another directory`);
       } else {
         await closeServer(server);
         place.remove(name);
@@ -90,8 +91,18 @@ async function tryOnce(place: SocketPlace, dir: string): Promise<{ server: net.S
     place.remove(name);
     throw error;
   }
-  state = "held";
+  state = `held ${process.pid}`;
   return { server, name };
+}
+
+function isHeld(text: string): text is `held${string}` {
+  return text.startsWith("held");
+}
+
+/** In words. One that is stopped does not tell its number. */
+function holder(answer: string): string {
+  const pid = /^held (\d+)$/.exec(answer)?.[1];
+  return pid === undefined ? "another process" : `process ${pid}`;
 }
 
 interface SocketPlace {
@@ -164,7 +175,7 @@ function ask(socket: string): Promise<State | "dead"> {
     connection.setEncoding("latin1");
     connection.on("data", (chunk: string) => (text += chunk));
     // A close without an answer is a process that gives way just now, or one without free descriptors: not a dead one.
-    connection.on("close", () => finish(text === "held" ? "held" : "trying"));
+    connection.on("close", () => finish(isHeld(text) ? text : "trying"));
     connection.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "ECONNREFUSED" || error.code === "ENOENT") finish("dead");
       else if (error.code === "ECONNRESET" || error.code === "EPIPE") finish("trying");

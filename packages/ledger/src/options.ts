@@ -13,6 +13,7 @@ export function resolveOptions(options: LedgerOptions): ResolvedOptions {
   if (options.dir === "") throw new LedgerError("INVALID_ARGUMENT", "dir is empty, must name the data directory");
   return {
     dir: options.dir,
+    locked: options.locked ?? false,
     maxSegmentRows: inRange("maxSegmentRows", options.maxSegmentRows ?? 250_000, 1, 250_000),
     maxSegmentBytes: inRange("maxSegmentBytes", options.maxSegmentBytes ?? 64 * MIB, LIMITS.record, 64 * MIB),
     maxSegmentAgeMs: inRange("maxSegmentAgeMs", options.maxSegmentAgeMs ?? 1000, 1, 86_400_000),

@@ -121,6 +121,8 @@ export type LedgerBound = "maxLogBytes" | "maxPendingBytes";
 export interface LedgerOptions {
   /** Data directory; created when missing. Holds `log/`, `lock/` and, after damage, `quarantine/`. */
   readonly dir: string;
+  /** The caller holds the directory's `DirectoryLock`, for longer than the ledger is open. Default false: the ledger takes it. */
+  readonly locked?: boolean;
   /** Rows of a segment, 1 to 250,000. Default 250,000. */
   readonly maxSegmentRows?: number;
   /** Row bytes of a segment, 256 KiB to 64 MiB. Default 64 MiB. */

@@ -1,14 +1,14 @@
 // Real collectors with one and two workers: what holds over all of them together, and what one of them does to the others.
 import { encodeTraces } from "@otel-audit/otlp";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Agent, request as httpRequest } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { pino } from "pino";
 import { afterEach, describe, expect, it } from "vitest";
-import { otelAudit, startProcess, tempDir } from "../../../../test/support/index.ts";
+import { otelAudit, startCollector, startProcess, tempDir } from "../../../../test/support/index.ts";
 import { Collector, type CollectorOptions } from "./collector.ts";
 
 const CONFIG = (workers: number, changes = ""): string => `
@@ -97,6 +97,28 @@ describe.each([1, 2])("with %d workers", (workers) => {
     expect(await metric(collector, "otel_audit_duplicates")).toBe(15_000);
     expect(await metric(collector, "otel_audit_log_bytes")).toBe(0);
     expect(await metric(collector, "otelcol_process_uptime")).toBeGreaterThan(0);
+  });
+});
+
+describe("a data directory", () => {
+  it("belongs to one collector, which the next one names and does not touch", async () => {
+    const dataDir = tempDir("service");
+    const config = join(tempDir("service"), "config.yaml");
+    writeFileSync(config, CONFIG(1));
+    await using first = await startCollector({ dataDir, config });
+    await expect(start(1, { dataDir })).rejects.toMatchObject({
+      code: "INVALID_CONFIG",
+      message: `data directory "${dataDir}" (--data): ${dataDir} is in use by process ${first.process.pid}; stop it or choose another directory`,
+    });
+    expect(readFileSync(join(dataDir, "collector.json"), "utf8")).toContain(`"pid":${first.process.pid},`);
+  });
+
+  it("that has no room for the addresses does not keep a collector from its work", async () => {
+    const dataDir = tempDir("service");
+    mkdirSync(join(dataDir, "collector.json.tmp"));
+    const collector = await start(1, { dataDir });
+    expect(await post(collector, body(["a"]))).toBe(200);
+    await collector.shutdown();
   });
 });
 
@@ -196,7 +218,7 @@ describe("a start that fails", () => {
     const file = join(tempDir("service"), "file");
     writeFileSync(file, "");
     for (const dataDir of ["/proc/x/data", join(file, "data"), file])
-      await expect(start(1, { dataDir })).rejects.toThrow(`data directory "${dataDir}": `);
+      await expect(start(1, { dataDir })).rejects.toThrow(`data directory "${dataDir}" (--data): `);
   });
 
   it.each([0, 65, 1.5])("refuses %d workers", async (workers) => {

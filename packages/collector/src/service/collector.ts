@@ -1,3 +1,4 @@
+import type { DirectoryLock } from "@otel-audit/ledger";
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -9,7 +10,7 @@ import type { CollectorConfig } from "../config/schema.ts";
 import { CollectorError } from "../errors.ts";
 import { ClickhouseEmbedded } from "../extensions/clickhouse_embedded/engine.ts";
 import { HealthCheck } from "../extensions/health_check/health-check.ts";
-import { makeDataDir, writeState } from "./data-dir.ts";
+import { lockDataDir, writeState } from "./data-dir.ts";
 import { HealthState } from "./health-state.ts";
 import { HttpServer, refuseForeign } from "./http-server.ts";
 import { checkReusePort } from "./reuse-port.ts";
@@ -48,6 +49,7 @@ export class Collector {
   readonly #workers: Workers;
   readonly #metrics: HttpServer | undefined;
   readonly #failure = Promise.withResolvers<CollectorError>();
+  #lock: DirectoryLock | undefined;
   #stateFile: string | undefined;
   #shutdown: Promise<void> | undefined;
 
@@ -91,7 +93,6 @@ export class Collector {
     const parsed = typeof config === "string" ? parseConfig(config) : config;
     const dataDir = resolve(options.dataDir ?? "otel-audit-data");
     await checkReusePort(parsed.service.workers);
-    await makeDataDir(dataDir);
     const collector = new Collector(parsed, options, dataDir);
     await collector.#start();
     return collector;
@@ -132,17 +133,27 @@ export class Collector {
 
   async #start(): Promise<void> {
     try {
+      this.#lock = await lockDataDir(this.#dataDir);
       await this.#metrics?.listen();
       await this.#supervised.start();
       await this.#workers.start(this.#config.service.workers);
       // A worker has died meanwhile.
       if (this.#shutdown) throw await this.failed;
-      this.#stateFile = await writeState(this.#dataDir, this.endpoints);
+      await this.#writeState();
     } catch (error) {
       await this.shutdown().catch((cause: unknown) => this.#log.error({ err: cause }, "stopping after a failed start"));
       throw CollectorError.from(error);
     }
     this.#log.info({ endpoints: this.endpoints, dataDir: this.#dataDir }, "collector is ready");
+  }
+
+  /** Only for convenience: a disk that is full must not keep the backlog from leaving, which alone makes room. */
+  async #writeState(): Promise<void> {
+    try {
+      this.#stateFile = await writeState(this.#dataDir, this.endpoints);
+    } catch (error) {
+      this.#log.warn({ err: error, dataDir: this.#dataDir }, "the addresses could not be left in the data directory");
+    }
   }
 
   /** A worker has died: its share of the connections would never be answered, so all of it ends. */
@@ -180,6 +191,7 @@ export class Collector {
         await this.#supervised.shutdown();
       } finally {
         await this.#metrics?.close();
+        await this.#lock?.release();
       }
     }
   }

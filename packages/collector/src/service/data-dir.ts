@@ -1,13 +1,17 @@
+import { DirectoryLock } from "@otel-audit/ledger";
 import { mkdir, rename, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { CollectorError, errorMessage } from "../errors.ts";
 
-/** Makes the data directory where it is missing. */
-export async function makeDataDir(dataDir: string): Promise<void> {
+/** Makes the data directory where it is missing, and keeps other processes out of it until the lock is released. */
+export async function lockDataDir(dataDir: string): Promise<DirectoryLock> {
   try {
     await makeDirectory(dataDir);
-  } catch (error) {
-    throw new CollectorError("INVALID_CONFIG", `data directory "${dataDir}": ${errorMessage(error)}`, { cause: error });
+    return await DirectoryLock.acquire(dataDir);
+  } catch (cause) {
+    throw new CollectorError("INVALID_CONFIG", `data directory "${dataDir}" (--data): ${errorMessage(cause)}`, {
+      cause,
+    });
   }
 }
 

@@ -11,7 +11,7 @@ import { isLoopbackHost, READER_USER, WRITER_USER } from "./access.ts";
 import { isEmbeddedAvailable } from "./availability.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
 import type { EngineLimits } from "./limits.ts";
-import { findPortOwner } from "../port-owner.ts";
+import { describeProcess, findPortOwner } from "../port-owner.ts";
 import { isChildMessage } from "./protocol.ts";
 import type { ChildMessage, FailedMessage, ParentMessage, ReadyMessage, StartMessage } from "./protocol.ts";
 
@@ -225,16 +225,19 @@ async function startError(
     return new ClickHouseError("ENGINE_START", `port ${message.port} on ${message.host} is in use${by}`);
   }
   if (lines.some((line) => line.includes("Cannot lock file"))) {
-    return new ClickHouseError("ENGINE_START", `dataDir ${message.dataDir} is in use${lockOwner(message.dataDir)}`);
+    return new ClickHouseError(
+      "ENGINE_START",
+      `the database in ${message.dataDir} is in use${await lockOwner(message.dataDir)}`,
+    );
   }
   return new ClickHouseError("ENGINE_START", [answer.message, ...lines].join("\n"));
 }
 
 /** The engine writes its process id into the file that it locks. */
-function lockOwner(dataDir: string): string {
+async function lockOwner(dataDir: string): Promise<string> {
   try {
     const pid = /^PID: (\d+)$/m.exec(readFileSync(join(dataDir, "engine", "status"), "utf8"))?.[1];
-    return pid === undefined ? "" : ` by process ${pid}`;
+    return pid === undefined ? "" : ` by ${await describeProcess(Number(pid))}`;
   } catch {
     return "";
   }

@@ -35,6 +35,7 @@ export function ledgerOptions(
   );
   return {
     dir: dataDir,
+    locked: true,
     maxSegmentRows: segment.max_rows,
     maxSegmentBytes: segment.max_bytes,
     maxSegmentAgeMs: segment.max_age,
@@ -51,7 +52,7 @@ export function ledgerOptions(
   };
 }
 
-/** The ledger's directory: locked, recovered, and its window filled from the log and the table, before any worker appends. */
+/** The ledger's directory: recovered, and its window filled from the log and the table, before any worker appends. */
 export class AuditDirectory implements Component {
   readonly #config: ClickhouseAuditConfig;
   readonly #context: SupervisorContext;
