@@ -27,6 +27,8 @@ export interface Principal {
   admit(records: number): void;
   /** Takes back what `admit` counted, for records that were not taken after all. */
   refund(records: number): void;
+  /** Counts bytes of its requests under way, or takes them back (a negative number); how many there are now, in all workers. */
+  hold(bytes: number): number;
   /** It was used in the name of an agent that it does not belong to: whether that is worth a record, or known already. */
   isNewMisuse(actorId: string): boolean;
 }

@@ -52,6 +52,10 @@ export class Credential implements Principal {
     if (limit !== undefined && records > 0) this.#state.giveBack(this.#slot, records, limit);
   }
 
+  hold(bytes: number): number {
+    return this.#state.hold(this.#slot, bytes);
+  }
+
   isNewMisuse(actorId: string): boolean {
     return this.#state.isNewMisuse(this.#slot, actorId);
   }

@@ -4,8 +4,8 @@ import { MAX_CREDENTIALS } from "./config.ts";
 
 /** A power of two above what can be configured; credentials that are gone keep theirs until the process ends. */
 const SLOTS = 16_384;
-/** Of a slot, in 64-bit words: whose it is, until when its rate is used up, since when misuses are counted, and by whom. */
-const Word = { owner: 0, busyUntil: 1, since: 2, firstAgent: 3, agents: 8, count: 12 } as const;
+/** Of a slot, in 64-bit words: whose it is, until when its rate is used up, bytes under way, since when misuses are counted, and by whom. */
+const Word = { owner: 0, busyUntil: 1, held: 2, since: 3, firstAgent: 4, agents: 8, count: 12 } as const;
 /** Milliseconds for which a misuse that is on record is not worth another one. */
 const MISUSE_WINDOW_MS = 3_600_000n;
 const NS_PER_S = 1e9;
@@ -17,7 +17,7 @@ export interface RateLimit {
   readonly burst: number;
 }
 
-/** What all workers have to agree on about credentials: how much of its rate each has used, and which misuses are on record. */
+/** What all workers have to agree on about credentials: how much each has used and has under way, and which misuses are on record. */
 export class SharedState {
   static readonly byteLength = SLOTS * Word.count * 8;
   readonly #words: BigInt64Array;
@@ -63,6 +63,11 @@ export class SharedState {
 
   giveBack(slot: number, records: number, limit: RateLimit): void {
     Atomics.sub(this.#words, slot + Word.busyUntil, duration(records, limit));
+  }
+
+  /** Adds to the bytes under way, and gives how many there are now. */
+  hold(slot: number, bytes: number): number {
+    return Number(Atomics.add(this.#words, slot + Word.held, BigInt(bytes))) + bytes;
   }
 
   /** Whether this is the first misuse of a credential by this agent in an hour, and among the first few of it. */

@@ -60,7 +60,7 @@ describe("readBody", () => {
     ["deflate", deflateSync],
   ] as const)("stops a %s bomb as soon as there is no room for what it inflates to", async (encoding, compress) => {
     const [status, message] = await post(compress(Buffer.alloc(60 * MIB)), encoding);
-    expect([status, message]).toEqual([503, expect.stringContaining(`the limit (max_in_flight_bytes) is ${ROOM}`)]);
+    expect([status, message]).toEqual([503, expect.stringContaining(`the limit (max_in_flight_bytes) is ${ROOM};`)]);
     expect(seen).toBeLessThanOrEqual(ROOM);
     await expect.poll(() => inFlight.bytes).toBe(0);
   });

@@ -32,7 +32,7 @@ const spans = [
 ];
 const body = Buffer.from(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans }] }] }));
 
-const BOUNDLESS = { speaksFor: () => true, isNewMisuse: () => false, admit: () => {}, refund: () => {} };
+const BOUNDLESS = { speaksFor: () => true, isNewMisuse: () => false, admit: () => {}, refund: () => {}, hold: () => 0 };
 
 /** Knows the token "good", and a certificate. */
 class Guard implements Component, Authenticator {

@@ -1,6 +1,13 @@
+import type { Principal } from "../../auth.ts";
 import { RequestError } from "./request-error.ts";
 
-/** Bytes of requests under way, counted over all protocols and workers. */
+/** Whose credential a request came with: the part of its principal that counts here. */
+export type Sender = Pick<Principal, "id" | "hold">;
+
+/**
+ * Bytes of requests under way, counted over all protocols and workers. Nobody gets more than is left for the others
+ * (a dynamic threshold, as switches share their buffers): half of it when there is one, and the next always finds room.
+ */
 export class InFlight {
   /** A number for each worker, written by that one alone: no lock, and the sum is late by one chunk of each at most. */
   readonly #held: Float64Array;
@@ -22,30 +29,38 @@ export class InFlight {
     return sum;
   }
 
-  /** The share of one request. */
-  reserve(): Reservation {
+  /** The share of one request. Without credentials nobody is told apart, and everybody shares the whole. */
+  reserve(sender?: Sender): Reservation {
     let held = 0;
     return {
       grow: (bytes) => {
-        if (!this.#add(bytes)) return false;
-        held += bytes;
-        return true;
+        const ofSender = sender?.hold(bytes) ?? 0;
+        const fits = this.#add(bytes, ofSender);
+        if (fits) held += bytes;
+        else sender?.hold(-bytes);
+        return fits;
       },
-      refusal: () =>
-        new RequestError(
+      refusal: () => {
+        const whose =
+          sender &&
+          `, ${sender.hold(0)} of them of credential "${sender.id}", which gets no more than it leaves to others`;
+        return new RequestError(
           "unavailable",
-          `${this.bytes} bytes of requests are under way, the limit (max_in_flight_bytes) is ${this.#limit}; send it again`,
-        ),
+          `${this.bytes} bytes of requests are under way${whose ?? ""}; the limit (max_in_flight_bytes) is ${this.#limit}; send it again`,
+        );
+      },
       release: () => {
         this.#remove(held);
+        sender?.hold(-held);
         held = 0;
       },
     };
   }
 
-  #add(bytes: number): boolean {
-    if (this.bytes + bytes > this.#limit) return false;
-    if (this.#whole && !this.#whole.#add(bytes)) return false;
+  /** @param ofSender bytes that its sender has under way with these; as many have to stay free */
+  #add(bytes: number, ofSender: number): boolean {
+    if (this.bytes + bytes + ofSender > this.#limit) return false;
+    if (this.#whole && !this.#whole.#add(bytes, ofSender)) return false;
     this.#held[this.#worker]! += bytes;
     return true;
   }

@@ -84,8 +84,8 @@ export class Intake {
 
   /** Reads a request and resolves when it is safe. Rejects with RequestError or what a pipeline has thrown. */
   async take(call: Call): Promise<Outcome> {
-    const { signal, encoding, maxBody, limitName, overhead } = call;
-    const reservation = (signal === "traces" ? this.#audit : this.#debug).reserve();
+    const { signal, encoding, maxBody, limitName, overhead, principal } = call;
+    const reservation = (signal === "traces" ? this.#audit : this.#debug).reserve(principal);
     const limits: BodyLimits = { maxBody, limitName, reservation };
     try {
       const { chunks, coding } = call.unwrap(await receive(call.stream, limits, overhead));
