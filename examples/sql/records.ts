@@ -140,7 +140,7 @@ const OLD: readonly (readonly [at: string, CookbookRow])[] = [
     },
   ],
   ["2026-01-05 08:20:00", { ...archivist, ...file(FAQ), Action: "DELETE", EventName: "file.delete" }],
-  ["2026-01-05 08:30:00", { ...archivist, ...file("file:///srv/work/faq.md") }],
+  ["2026-01-05 08:30:00", { ...archivist, ...file("file:///srv/work/faq.md"), PolicyEnforcement: "soft", Flags: 512 }],
   ["2026-01-05 09:00:00", { ...archivist, ...file(FAQ) }],
   ["2026-01-06 08:00:00", { ...archivist, ...file(FAQ), RecordId: "r-twice" }],
   ["2026-01-06 08:00:00", { ...archivist, ...file(FAQ), RecordId: "r-twice", StreamId: OTHER_STREAM }],

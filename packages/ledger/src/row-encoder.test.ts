@@ -10,7 +10,13 @@ import {
   frameSpans,
   scanTraces,
 } from "@otel-audit/otlp";
-import { COLLECTOR_ONLY_ATTRIBUTES } from "@otel-audit/semantic-conventions";
+import {
+  AUDIT_ACTION_VALUES,
+  AUDIT_OUTCOME_VALUES,
+  AUDIT_POLICY_DECISION_VALUES,
+  AUDIT_POLICY_ENFORCEMENT_VALUES,
+  COLLECTOR_ONLY_ATTRIBUTES,
+} from "@otel-audit/semantic-conventions";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { ByteBuffer } from "./byte-buffer.ts";
@@ -35,6 +41,13 @@ const IDS = {
 };
 const MAX = 0x7fff_ffff_ffff_ffffn;
 const encoder = new RowEncoder();
+/** Columns whose values are the vocabulary's; all but the first may be empty. */
+const CLOSED: Readonly<Record<string, readonly string[]>> = {
+  Action: AUDIT_ACTION_VALUES,
+  Outcome: [...AUDIT_OUTCOME_VALUES, ""],
+  PolicyDecision: [...AUDIT_POLICY_DECISION_VALUES, ""],
+  PolicyEnforcement: [...AUDIT_POLICY_ENFORCEMENT_VALUES, ""],
+};
 
 function encodeRow(body: Uint8Array, resource: Attributes, scope: { name: string; version?: string }): Uint8Array {
   const index = scanTraces(frameSpans(resource, scope, [body]));
@@ -170,6 +183,8 @@ function reference(span: SpanData, body: Uint8Array, resource: Attributes, scope
     const source = Buffer.concat([Buffer.from(span.traceId, "hex"), Buffer.from(span.spanId, "hex"), start]);
     typed["RecordId"] = createHash("sha256").update(source).digest("hex").slice(0, 32);
   }
+  if (Object.entries(CLOSED).some(([column, values]) => !values.includes(String(typed[column]))))
+    r.flags |= RowFlag.UnknownValue;
   if (typed["Origin"] === "classified") r.flags |= RowFlag.CollectorAttributeStripped;
   if (typed["Origin"] !== "effect") typed["Origin"] = "reported";
   const eventTimes = events.map((event, i) => r.time(`event:${i}:time_unix_nano`, event.timeUnixNano));
@@ -305,6 +320,27 @@ test("the decoded row equals the reference, over random spans", () => {
     { numRuns: 600 },
   );
 });
+
+test.each(Object.entries(CLOSED))(
+  "a value of %s that the vocabulary does not have is stored, and flagged",
+  (column, values) => {
+    const { attribute } = TYPED_COLUMNS.find((typed) => typed.column === column)!;
+    const known = new Set<string>(values);
+    const words = values.flatMap((word) => [
+      word,
+      word.toLowerCase(),
+      word.toUpperCase(),
+      `${word}x`,
+      word.slice(0, -1),
+    ]);
+    for (const word of [...words, "BOGUS", "\u0100READ"]) {
+      const attributes = { "audit.action": "READ", [attribute]: word };
+      const { row } = decodeRow(encodeRow(encodeSpan({ ...IDS, attributes }), {}, { name: "" }), 0);
+      const flagged = (Number(row["Flags"]) & RowFlag.UnknownValue) !== 0;
+      expect({ word, stored: row[column], flagged }).toEqual({ word, stored: word, flagged: !known.has(word) });
+    }
+  },
+);
 
 test("maps of every size are sorted by unsigned bytes", () => {
   const keys = fc.uniqueArray(fc.string({ unit: "binary", minLength: 1, maxLength: 6 }), {

@@ -13,6 +13,7 @@ import { LIMITS, ROW_FORMAT, ROW_OFFSET, RowFlag, TYPED_COLUMNS } from "./row-fo
 import { clampTime } from "./times.ts";
 import { TypedColumns } from "./typed-columns.ts";
 import type { CollectorFacts, CollectorVerdict } from "./types.ts";
+import { isOfVocabulary } from "./vocabulary.ts";
 
 const SPAN_KINDS = ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"];
 const STATUS_CODES = ["Unset", "Ok", "Error"];
@@ -121,6 +122,7 @@ export class RowEncoder {
     this.#map.clear();
     this.#incomplete = !fillSpanMap(this.#map, notes, index.bytes, this.#span.attributes, this.#typed);
     this.#columns.fill(notes, index.bytes, this.#span.attributes, this.#typed);
+    if (!isOfVocabulary(this.#columns)) notes.flags |= RowFlag.UnknownValue;
     if (this.#columns.isEmpty(RECORD_ID)) {
       notes.flags |= RowFlag.DerivedRecordId;
       this.#columns.replace(RECORD_ID, (buffer) => buffer.ascii(this.#deriveRecordId(index.bytes)));

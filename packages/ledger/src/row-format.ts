@@ -105,6 +105,8 @@ export const RowFlag = {
   Conflict: 128,
   /** The producer sent no `audit.record.id`; the record id was derived from trace id, span id and start (O3). */
   DerivedRecordId: 256,
+  /** Action, Outcome, PolicyDecision or PolicyEnforcement has a value that the vocabulary does not have; it is stored as it came. */
+  UnknownValue: 512,
 } as const;
 
 /** Limits of rule E8, in bytes of stored text unless another unit is named. */
