@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import type { Memory, MemoryPool } from "../../memory.ts";
 import type { BodyLimits, Chunks } from "./in-flight.ts";
-import { inflate, type Coding } from "./inflate.ts";
+import { free, inflate, type Coding } from "./inflate.ts";
 import { RequestError, tooLarge } from "./request-error.ts";
 
 /** Milliseconds that a client may take for its body. */
@@ -56,14 +56,17 @@ export function receive(stream: Readable, limits: BodyLimits, overhead = 0): Pro
  * @throws RequestError over the limit, for broken compression, and when there is no room for it now
  */
 export async function decode(chunks: Chunks, coding: Coding, limits: BodyLimits, pool: MemoryPool): Promise<Body> {
-  if (coding === "identity") return join(chunks, pool);
+  // A body that came in one chunk stays where it is.
+  if (coding === "identity") return chunks.length === 1 ? { bytes: chunks[0]! } : join(chunks, pool);
   const compressed = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
-  return join(await inflate(compressed, coding, limits), pool);
+  const inflated = await inflate(compressed, coding, limits);
+  const body = join(inflated, pool);
+  free(inflated);
+  return body;
 }
 
-/** One piece of memory from the pool; a body that came in one chunk stays where it is. */
+/** In one piece of memory from the pool. */
 function join(chunks: Chunks, pool: MemoryPool): Body {
-  if (chunks.length === 1) return { bytes: chunks[0]! };
   const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
   const memory = pool.take(length);
   let at = 0;

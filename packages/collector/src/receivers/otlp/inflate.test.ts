@@ -1,4 +1,5 @@
 import * as fc from "fast-check";
+import { randomBytes } from "node:crypto";
 import { deflateSync, gzipSync, zstdCompressSync, constants } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { MemoryPool } from "../../memory.ts";
@@ -10,13 +11,13 @@ import { RequestError } from "./request-error.ts";
 
 const MIB = 1024 * 1024;
 const LIMIT = 256 * 1024;
-const inFlight = new InFlight(32 * MIB, new Float64Array(1), 0);
+const inFlight = new InFlight(64 * MIB, new Float64Array(1), 0);
 const pool = new MemoryPool();
 
-async function inflated(body: Uint8Array, coding: Coding): Promise<Buffer> {
+async function inflated(body: Uint8Array, coding: Coding, maxBody = LIMIT): Promise<Buffer> {
   const reservation = inFlight.reserve();
   try {
-    const limits = { maxBody: LIMIT, limitName: "limit", reservation };
+    const limits = { maxBody, limitName: "limit", reservation };
     const { bytes } = await decode([Buffer.from(body)], coding, limits, pool);
     return Buffer.from(bytes);
   } finally {
@@ -86,6 +87,15 @@ describe("inflate", () => {
     const body = coding === "deflate" ? deflateSync(Buffer.alloc(LIMIT * 1.2)) : Buffer.concat([half, half]);
     await expect(inflated(body, coding)).rejects.toMatchObject({ kind: "too_large" });
     expect(await inflated(COMPRESS[coding](Buffer.alloc(LIMIT)), coding)).toHaveLength(LIMIT);
+  });
+
+  it.each(CODINGS)("gives each %s body its own bytes, whatever way its size makes it go", async (coding) => {
+    const sizes = [0, 1, MIB / 2, MIB / 2 + 1, MIB, MIB + 1, 3 * MIB];
+    const bodies = sizes.map((size, i) => Buffer.alloc(size, 65 + i));
+    // The last one does not shrink.
+    bodies.push(randomBytes(MIB / 4));
+    const taken = bodies.map((body) => inflated(COMPRESS[coding](body), coding, 4 * MIB));
+    for (const [i, bytes] of (await Promise.all(taken)).entries()) expect(bytes.equals(bodies[i]!)).toBe(true);
   });
 
   it("refuses zstd that asks for a large window, and thousands of frames", async () => {

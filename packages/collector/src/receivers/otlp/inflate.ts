@@ -3,18 +3,21 @@ import {
   createGunzip,
   createInflate,
   createZstdDecompress,
+  gunzipSync,
+  inflateSync,
+  zstdDecompressSync,
   type Gunzip,
   type Inflate,
   type ZstdDecompress,
 } from "node:zlib";
-import type { BodyLimits, Chunks } from "./in-flight.ts";
+import type { BodyLimits } from "./in-flight.ts";
 import { RequestError, tooLarge } from "./request-error.ts";
 
-/** A larger output chunk inflates 1.7 times faster than zlib's default of 16 KiB; zlib takes it at once, even for a small body. */
-const MIN_INFLATE_CHUNK = 16 * 1024;
-const MAX_INFLATE_CHUNK = 512 * 1024;
-/** What OTLP inflates to, as a multiple of its compressed size; only a guess for the first chunk. */
-const INFLATE_GUESS = 8;
+/** Of the output; with zlib's default of 16 KiB it is 1.7 times slower. */
+const CHUNK_BYTES = 512 * 1024;
+/** Bodies up to this size are inflated at once, up to so many bytes: half a millisecond. */
+const MAX_SYNC_BYTES = 128 * 1024;
+const MAX_SYNC_INFLATED = 1024 * 1024;
 /**
  * What a zstd frame may make the decoder allocate: 8 MiB, which RFC 8878 asks decoders to support and no level below 20
  * goes beyond. The library's own limit is 128 MiB, for ten bytes of a hostile client.
@@ -23,12 +26,27 @@ const ZSTD_WINDOW_LOG = 23;
 /** Compressors write one frame or a few; each costs a decoder, and 60 MiB have room for millions of empty ones. */
 const MAX_ZSTD_FRAMES = 64;
 
+/** Memory of its own, which nobody else has. */
+type Chunk = Buffer<ArrayBuffer>;
+
+const ZSTD = { params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG } };
+const PARTS = { chunkSize: CHUNK_BYTES };
+const ONCE = { chunkSize: MAX_SYNC_INFLATED, maxOutputLength: MAX_SYNC_INFLATED, rejectGarbageAfterEnd: true };
+
 const CODINGS = {
   identity: undefined,
-  gzip: (chunkSize: number): Gunzip => createGunzip({ chunkSize }),
-  deflate: (chunkSize: number): Inflate => createInflate({ chunkSize }),
-  zstd: (chunkSize: number): ZstdDecompress =>
-    createZstdDecompress({ chunkSize, params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG } }),
+  gzip: {
+    once: (body: Buffer): Chunk => gunzipSync(body, ONCE),
+    stream: (): Gunzip => createGunzip(PARTS),
+  },
+  deflate: {
+    once: (body: Buffer): Chunk => inflateSync(body, ONCE),
+    stream: (): Inflate => createInflate(PARTS),
+  },
+  zstd: {
+    once: (body: Buffer): Chunk => zstdDecompressSync(body, { ...ZSTD, ...ONCE }),
+    stream: (): ZstdDecompress => createZstdDecompress({ ...ZSTD, ...PARTS }),
+  },
 } as const;
 export type Coding = keyof typeof CODINGS;
 
@@ -59,7 +77,7 @@ function isCoding(name: string): name is Coding {
 }
 
 /**
- * Inflates a body. Every byte is counted in the reservation as it comes out.
+ * Inflates a body. What it gives is to be given back with `free`.
  *
  * @throws RequestError over the limit, for what is broken or goes on after its end, and when there is no room for it now
  */
@@ -67,10 +85,45 @@ export async function inflate(
   compressed: Buffer,
   coding: Exclude<Coding, "identity">,
   limits: BodyLimits,
-): Promise<Chunks> {
-  const window = 1 << ZSTD_WINDOW_LOG;
-  if (coding === "zstd" && !limits.reservation.grow(window)) throw limits.reservation.refusal();
-  const output = { chunks: [] as Buffer[], length: 0 };
+): Promise<readonly Chunk[]> {
+  return inflateAtOnce(compressed, coding, limits) ?? inflateParts(compressed, coding, limits);
+}
+
+/** Gives memory back at once: left to the garbage collector it would cost more than the inflating. */
+export function free(chunks: readonly Chunk[]): void {
+  // Two chunks may lie in the same memory; once given back it has no bytes.
+  for (const { buffer } of chunks) if (buffer.byteLength >= CHUNK_BYTES) buffer.transfer(0);
+}
+
+/**
+ * In this thread, because handing a body of the usual size to another one costs more than inflating it. Undefined for all that
+ * is larger than it seemed, of several parts or broken: the stream finds out what it is.
+ */
+function inflateAtOnce(
+  compressed: Buffer,
+  coding: Exclude<Coding, "identity">,
+  { maxBody, limitName, reservation }: BodyLimits,
+): readonly Chunk[] | undefined {
+  if (compressed.length > MAX_SYNC_BYTES) return undefined;
+  let inflated: Chunk;
+  try {
+    inflated = CODINGS[coding].once(compressed);
+  } catch {
+    return undefined;
+  }
+  if (inflated.length > maxBody) throw tooLarge(maxBody, limitName, "after decompression");
+  if (!reservation.grow(inflated.length)) throw reservation.refusal();
+  return [inflated];
+}
+
+/** By streams, part by part; every byte is counted in the reservation as it comes out. */
+async function inflateParts(
+  compressed: Buffer,
+  coding: Exclude<Coding, "identity">,
+  limits: BodyLimits,
+): Promise<readonly Chunk[]> {
+  if (coding === "zstd" && !limits.reservation.grow(1 << ZSTD_WINDOW_LOG)) throw limits.reservation.refusal();
+  const output = { chunks: [] as Chunk[], length: 0 };
   let rest = compressed;
   // Node's zstd stops after one frame; RFC 8878 allows several, as gzip does with its members.
   for (let frames = 1; ; frames++) {
@@ -86,7 +139,7 @@ export async function inflate(
 }
 
 interface Output {
-  readonly chunks: Buffer[];
+  readonly chunks: Chunk[];
   length: number;
 }
 
@@ -98,13 +151,12 @@ function inflateOnce(
   output: Output,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    const guess = compressed.length * INFLATE_GUESS;
-    const stream = CODINGS[coding](Math.min(Math.max(guess, MIN_INFLATE_CHUNK), MAX_INFLATE_CHUNK));
+    const stream = CODINGS[coding].stream();
     const fail = (error: RequestError): void => {
       reject(error);
       stream.destroy();
     };
-    stream.on("data", (chunk: Buffer) => {
+    stream.on("data", (chunk: Chunk) => {
       output.length += chunk.length;
       output.chunks.push(chunk);
       if (output.length > maxBody) fail(tooLarge(maxBody, limitName, "after decompression"));
