@@ -86,6 +86,12 @@ describe("what Node's parser refuses", () => {
     ["a thousand headers", `${HEAD}${"X-Header: y\r\n".repeat(2_000)}\r\n`, 431, 8],
     ["a broken chunk", `${HEAD}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`, 400, 3],
     ["no Host", "POST /v1/traces HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 400, 3],
+    [
+      "two Hosts",
+      "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nhOST: evil\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+      400,
+      3,
+    ],
     ["CONNECT", "CONNECT localhost:1 HTTP/1.1\r\nHost: localhost:1\r\n\r\n", 405, 12],
   ])("answers %s with a Status and closes", async (_name, request, status, code) => {
     const answer = await exchange(request);

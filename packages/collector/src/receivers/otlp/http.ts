@@ -93,6 +93,7 @@ export class OtlpHttp {
     try {
       if (headers.host === undefined && request.httpVersion === "1.1")
         throw new RequestError("invalid", "the request has no Host header");
+      if (hasTwoHosts(rawHeaders)) throw new RequestError("invalid", "the request has more than one Host header");
       const principal = this.#doorkeeper.admit({ socket, host: headers.host, rawHeaders });
       const signal = this.#signal(request);
       if (type !== encoding) throw unsupportedType(type);
@@ -179,6 +180,16 @@ function refuseRest(
   };
   const late = setTimeout(end, LINGER_MS);
   request.once("end", end).once("close", end).resume();
+}
+
+/** Node keeps the first one, and whoever stands before us may have looked at the other (RFC 9112, 3.2). */
+function hasTwoHosts(rawHeaders: readonly string[]): boolean {
+  let hosts = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!;
+    if (name.length === 4 && name.toLowerCase() === "host") hosts++;
+  }
+  return hosts > 1;
 }
 
 function unsupportedType(type: string | undefined): RequestError {
