@@ -33,7 +33,8 @@ export function logFiles(log: string): string[] {
   for (const stream of list(log)) {
     for (const name of list(join(log, stream))) {
       const path = join(log, stream, name);
-      const at = changedAt(path);
+      // Others wait for a salvage to be over: whether they count is not to be seen from them.
+      const at = /\.(open|segment)$/.test(name) ? changedAt(path) : undefined;
       if (at !== undefined) files.push({ path, at });
     }
   }

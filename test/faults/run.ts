@@ -132,7 +132,7 @@ async function settle(done: () => boolean): Promise<boolean> {
 
 function whatIsWrong(world: World, verdict: Verdict, waiting: number): string[] {
   const { book, service, log } = world;
-  const { rows, lostAndAlarmed: _expected, examples, ...zero } = verdict;
+  const { rows, lostAndAlarmed: _lost, doubledAndAlarmed: _doubled, examples, ...zero } = verdict;
   const problems = Object.entries(zero).flatMap(([what, count]) => (count > 0 ? [`${what}: ${count}`] : []));
   if (rows === 0) problems.push("the table is empty: nothing was tested");
   const left = filesLeft(log);
@@ -175,7 +175,10 @@ function describe(run: FaultRun, world: World, verdict: Verdict, counts: Readonl
     ["doubled", verdict.doubled],
     ["invented", verdict.invented],
     ["conflicts not flagged", verdict.unflagged],
-    ["lost with alarm", `${verdict.lostAndAlarmed}, by bits flipped in ${damages.length} files`],
+    [
+      "lost, doubled alarmed",
+      `${verdict.lostAndAlarmed}, ${verdict.doubledAndAlarmed} by bits flipped in ${damages.length} files`,
+    ],
     ["flips without alarm", verdict.unalarmed],
     ["starts", `${service.starts}, ${service.failedStarts} failed, ${service.blindStarts} without the table`],
     ["ended by itself", service.crashes.length],

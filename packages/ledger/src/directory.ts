@@ -6,7 +6,7 @@ import { DirectoryLock } from "./lock.ts";
 import { resolveOptions } from "./options.ts";
 import { recoverLog } from "./recovery.ts";
 import type { StoredSegment } from "./segment-writer.ts";
-import type { LedgerOptions } from "./types.ts";
+import type { LedgerAlarm, LedgerOptions } from "./types.ts";
 import type { RecordWindow } from "./window.ts";
 
 /** What the streams of one process share; a message can carry it to another thread. */
@@ -23,7 +23,7 @@ export class LedgerDirectory {
   /** Keys of stored records: those that were kept here and those in the log. */
   readonly window: RecordWindow;
   readonly share: LedgerShare;
-  /** Earlier processes have kept here which records the table has: it need not be asked. */
+  /** Earlier processes have kept here which records the table has, and nothing is damaged: it need not be asked. */
   readonly keptKeys: boolean;
   readonly #lock: DirectoryLock | undefined;
 
@@ -44,7 +44,12 @@ export class LedgerDirectory {
    * Throws LedgerError: INVALID_ARGUMENT for options, LOCKED, IO, CORRUPT for files of a version that is not known.
    */
   static async open(options: LedgerOptions): Promise<LedgerDirectory> {
-    const { io, dir, windowKeys, locked, onAlarm: alarm } = resolveOptions(options);
+    const { io, dir, windowKeys, locked, onAlarm } = resolveOptions(options);
+    let damaged = false;
+    const alarm = (one: LedgerAlarm): void => {
+      damaged ||= one.code === "DAMAGED";
+      onAlarm(one);
+    };
     const logDirectory = path.join(dir, "log");
     let lock: DirectoryLock | undefined;
     try {
@@ -54,7 +59,7 @@ export class LedgerDirectory {
       const keptKeys = window.inserted > 0;
       const quarantineDirectory = path.join(dir, "quarantine");
       const recovered = await recoverLog({ io, logDirectory, quarantineDirectory, window, alarm });
-      return new LedgerDirectory(lock, window, keptKeys, recovered);
+      return new LedgerDirectory(lock, window, keptKeys && !damaged, recovered);
     } catch (error) {
       await lock?.release();
       throw LedgerError.fromIo(`open the ledger in ${dir}`, error);

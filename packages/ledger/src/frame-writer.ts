@@ -22,6 +22,8 @@ export class FrameWriter {
   #buffered = 0;
   #position: number;
   #synced: number;
+  /** Bytes that the file has beyond `position`. */
+  #reserved = 0;
   #open = true;
 
   private constructor(path: string, fd: number, io: FileIo, marker: Uint8Array, position: number, synced: number) {
@@ -108,10 +110,28 @@ export class FrameWriter {
       }
     } catch (error) {
       // Best effort: leftovers stand above the synced offset, and the next write goes over them.
+      this.#reserved = 0;
       await this.#io.truncate(this.#fd, this.#position).catch(() => undefined);
       throw error;
     }
     this.#position += length;
+    this.#reserved = Math.max(0, this.#reserved - length);
+  }
+
+  /**
+   * Lengthens the file by zeros, so that the next `length` bytes find room on a full disk (but for file systems that never write
+   * in place). A reader takes them for a torn tail.
+   */
+  async reserve(length: number): Promise<void> {
+    if (this.#reserved * 2 > length) return;
+    const zeros = new Uint8Array(length);
+    let written = 0;
+    while (written < length) {
+      const count = await this.#io.write(this.#fd, zeros, written, length - written, this.#position + written);
+      if (count === 0) throw new Error("write returned 0 bytes");
+      written += count;
+      this.#reserved = Math.max(this.#reserved, written);
+    }
   }
 
   /** fdatasync. After a failure the file must not be written or synced again (rule L2). */

@@ -17,13 +17,16 @@ export interface KeyRange {
 
 const ENDING = ".keys";
 const SECRET_BYTES = 8;
+/** Room that is kept for what comes next. More than the keys of a largest segment. */
+const RESERVE_BYTES = 5 * 1024 * 1024;
 /** More files than these become one at the next start. */
 const MAX_FILES = 16;
 
 /**
  * The keys of records whose log files are gone because the table has them, in `<dir>/keys/`: so a process knows them again
  * when it starts while ClickHouse is away. Frame files; the first frame is the secret of the window's fingerprints, each other
- * one the window's entries of a segment. What cannot be written here is only forgotten: no record depends on it.
+ * one the window's entries of a segment. A full disk can only be emptied by removing log files, so the file has room in
+ * advance; what cannot be written all the same is only forgotten: no record depends on it.
  */
 export class KeyLog {
   readonly #io: FileIo;
@@ -31,6 +34,8 @@ export class KeyLog {
   readonly #window: RecordWindow;
   readonly #maxKeys: number;
   #writer: FrameWriter | undefined;
+  /** The name of its file is on disk. */
+  #named = false;
   #written = 0;
   #previous: string | undefined;
   /** Not on disk yet. */
@@ -67,6 +72,21 @@ export class KeyLog {
     }
   }
 
+  /** Makes room for the next keys, if there is any. */
+  reserve(): Promise<void> {
+    this.#turn = this.#turn.then(() => this.#reserve());
+    return this.#turn;
+  }
+
+  async #reserve(): Promise<void> {
+    try {
+      this.#writer ??= await createFile(this.#io, this.#directory, this.#window);
+      await this.#writer.reserve(Math.min(RESERVE_BYTES, this.#maxKeys * ENTRY_BYTES));
+    } catch {
+      // The next segment that goes makes some.
+    }
+  }
+
   async close(): Promise<void> {
     await this.#turn;
     await this.#abandon();
@@ -75,6 +95,7 @@ export class KeyLog {
   async #abandon(): Promise<void> {
     await this.#writer?.close().catch(() => undefined);
     this.#writer = undefined;
+    this.#named = false;
   }
 
   async #write(ranges: readonly KeyRange[]): Promise<void> {
@@ -87,6 +108,8 @@ export class KeyLog {
     }
     await writer.flush();
     await writer.sync();
+    if (!this.#named) await this.#io.syncDirectory(this.#directory);
+    this.#named = true;
     if (this.#written < this.#maxKeys) return;
     // This file alone fills a window: what is older is not needed any more.
     await this.#abandon();
@@ -174,18 +197,18 @@ async function merge(io: FileIo, directory: string, window: RecordWindow): Promi
       await writer.flush();
     }
     await writer.sync();
+    await io.syncDirectory(directory);
   } finally {
     await writer.close();
   }
 }
 
+/** Neither the file nor its name is synced. */
 async function createFile(io: FileIo, directory: string, window: RecordWindow): Promise<FrameWriter> {
   const writer = await FrameWriter.create(path.join(directory, randomUUID() + ENDING), io);
   try {
     writer.add(window.secret);
     await writer.flush();
-    await writer.sync();
-    await io.syncDirectory(directory);
     return writer;
   } catch (error) {
     await writer.close().catch(() => undefined);

@@ -111,6 +111,7 @@ export class Ledger {
       throw LedgerError.fromIo(`open the ledger in ${options.dir}`, error);
     }
     await ledger.#space.start();
+    await ledger.#keys.reserve();
     ledger.#publish();
     return ledger;
   }
@@ -165,6 +166,7 @@ export class Ledger {
     this.#closed = this.#closed.filter((one) => one !== stored);
     this.#closedBytes -= stored.fileBytes;
     this.#publish();
+    await this.#keys.reserve();
   }
 
   stats(): LedgerStats {
