@@ -232,9 +232,9 @@ async function said<T>(worker: Worker): Promise<T> {
 /** Appends overlapping records, in several lanes, on a disk that fails now and then; sends again what was refused. */
 const HAMMER = `
   const { dir, share, writer, records } = workerData;
-  let syncs = 0;
+  let syncs = 0, closing = false;
   const io = { ...nodeFileIo, datasync: async (fd) => {
-    if (++syncs % 40 < 2) throw new Error("the disk is broken");
+    if (!closing && ++syncs % 40 < 2) throw new Error("the disk is broken");
     await nodeFileIo.datasync(fd);
   } };
   const ledger = await Ledger.join({ dir, io, maxSegmentRows: 500, maxSegmentAgeMs: 60000, onAlarm: () => {} }, share, writer);
@@ -262,6 +262,7 @@ const HAMMER = `
   const keep = setInterval(() => {}, 1000);
   await Promise.all(Array.from({ length: 16 }, lane));
   clearInterval(keep);
+  closing = true;
   await ledger.close();
   parentPort.postMessage({ accepted, duplicates, refused, segments: ledger.closedSegments() });
 `;
