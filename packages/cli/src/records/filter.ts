@@ -57,7 +57,8 @@ export function conditions(filter: RecordFilter, now = Date.now()): Conditions {
   const where = new Where();
   where.text("agent", filter.agent, (is) => [
     is("ActorId"),
-    is("AgentName"),
+    // A sender's own word: beside an id that was verified it would be another agent's name.
+    `(${is("AgentName")} AND Provenance != 'verified')`,
     // As in policies: `agent:refunds` and `refunds` are the same agent.
     is("if(startsWith(ActorId, 'agent:'), substring(ActorId, 7), ActorId)"),
     ...(filter.agent === UNATTRIBUTED ? [`Provenance = '${UNATTRIBUTED}'`] : []),

@@ -140,6 +140,8 @@ describe("filters", () => {
         Timestamp: "2026-11-20 10:00:00.000000001",
         ReceivedAt: "2026-11-22 10:00:00",
       },
+      // Who it is was verified; what it calls itself was not.
+      { RecordId: "f6", ActorId: "other", AgentName: "Filter bot", Provenance: "verified" },
     ]),
   );
 

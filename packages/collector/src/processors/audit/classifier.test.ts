@@ -2,6 +2,7 @@ import { decodeTraces, encodeTraces, scanTraces, type AttributeValue, type SpanD
 import { describe, expect, it } from "vitest";
 import { Classifier } from "./classifier.ts";
 import type { Sender } from "./derive.ts";
+import { SharedNames } from "./shared-names.ts";
 
 const CLIENT = 3;
 let nextId = 1;
@@ -30,6 +31,9 @@ function request(service: string, ...spans: SpanData[]): Uint8Array {
   });
 }
 
+const memory = (): SharedArrayBuffer => new SharedArrayBuffer(SharedNames.byteLength);
+const classifierOf = (services: string[], instrumented = memory()): Classifier =>
+  new Classifier(services, new SharedNames(instrumented));
 const anybody = (principal = ""): Sender => ({ principal, mayName: () => true });
 
 function classified(classifier: Classifier, bytes: Uint8Array, sender = anybody()): SpanData[] {
@@ -110,7 +114,7 @@ describe("Classifier", () => {
       { "audit.event.name": "file.delete", "audit.action": "DELETE", "audit.target.id": "file:///srv/a%20b" },
     ],
   ])("derives a record from %s", (_name, original, expected) => {
-    const [record, ...rest] = classified(new Classifier(["shop"]), request("shop", original));
+    const [record, ...rest] = classified(classifierOf(["shop"]), request("shop", original));
     expect(rest).toEqual([]);
     expect(record!.attributes).toMatchObject({ ...expected, "audit.record.origin": "classified" });
     // Ids and times are its own.
@@ -143,21 +147,21 @@ describe("Classifier", () => {
         },
       ],
     });
-    const copy = new Classifier(["*"]).classify(scanTraces(bytes), anybody())!;
+    const copy = classifierOf(["*"]).classify(scanTraces(bytes), anybody())!;
     expect(Buffer.from(copy).includes("https://api.example/v1")).toBe(true);
     expect(Buffer.from(copy).includes("hunter2")).toBe(false);
   });
 
   it("leaves out other services, server spans, spans without meaning and audit spans", () => {
     const http = { "http.request.method": "GET", "url.full": "http://h/" };
-    expect(classified(new Classifier(["shop"]), request("other", span(http)))).toEqual([]);
+    expect(classified(classifierOf(["shop"]), request("other", span(http)))).toEqual([]);
     expect(
       classified(
-        new Classifier(["shop"]),
+        classifierOf(["shop"]),
         request("shop", span(http, { kind: 2 }), span({ a: 1 }), span({ ...http, "audit.action": "READ" })),
       ),
     ).toEqual([]);
-    expect(classified(new Classifier(["*"]), request("other", span(http)))).toHaveLength(1);
+    expect(classified(classifierOf(["*"]), request("other", span(http)))).toHaveLength(1);
   });
 
   it("cannot be told by a foreign span who acted or that it was an effect", () => {
@@ -167,18 +171,20 @@ describe("Classifier", () => {
       "audit.record.origin": "effect",
       "audit.target.id": "http://other/",
     });
-    const [record] = classified(new Classifier(["*"]), request("shop", forged));
+    const [record] = classified(classifierOf(["*"]), request("shop", forged));
     expect(record!.attributes).toMatchObject({ "audit.record.origin": "classified", "audit.target.id": "http://h/" });
   });
 
   it("is off for a service of which the same sender had effects stored", () => {
-    const classifier = new Classifier(["*"]);
+    const workers = memory();
+    const classifier = classifierOf(["*"], workers);
     const http = span({ "http.request.method": "GET", "url.full": "http://h/" });
     const effect = span({ "audit.action": "READ", "audit.record.origin": "effect" });
     expect(classified(classifier, request("shop", effect, http), anybody("a"))).toHaveLength(1);
     classifier.learn(scanTraces(request("shop", http, effect)), anybody("a"));
     classifier.learn(scanTraces(request("till", http, span({ "audit.action": "READ" }))), anybody("a"));
     expect(classified(classifier, request("shop", http), anybody("a"))).toEqual([]);
+    expect(classified(classifierOf(["*"], workers), request("shop", http), anybody("a"))).toEqual([]);
     expect(classified(classifier, request("till", http), anybody("a"))).toHaveLength(1);
     expect(classified(classifier, request("shop", http), anybody("b"))).toHaveLength(1);
     expect(classified(classifier, request("shop", http), anybody())).toHaveLength(1);
@@ -187,7 +193,7 @@ describe("Classifier", () => {
   it("names the agent, or the service of a span that names none, as far as its sender may", () => {
     const bytes = request("shop", tool({ "gen_ai.agent.id": "planner" }), tool({ "gen_ai.agent.id": "other" }), tool());
     const who = (names: string[]): unknown[] =>
-      classified(new Classifier(["*"]), bytes, {
+      classified(classifierOf(["*"]), bytes, {
         principal: "p",
         mayName: (id, type) => names.includes(`${type} ${id}`),
       }).map(({ attributes }) => attributes?.["audit.actor.id"]);

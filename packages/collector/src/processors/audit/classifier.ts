@@ -45,11 +45,9 @@ import {
   SCHEMA_VERSION,
 } from "@otel-audit/semantic-conventions";
 import { VERSION } from "../../service/version.ts";
+import type { SharedNames } from "./shared-names.ts";
 import { deriveAction, deriveActor, text, type Attributes, type Sender } from "./derive.ts";
 
-/** Services remembered as having our own instrumentation; the oldest is forgotten beyond it. Longer names are not remembered. */
-const MAX_KNOWN_SERVICES = 10_000;
-const MAX_SERVICE_NAME = 256;
 const STATUS_CODE_ERROR = 2;
 
 /** What a record keeps of a foreign span: names and results. Anything else may hold a secret (URLs, headers, SQL). */
@@ -86,13 +84,17 @@ const SCOPE = { name: "@otel-audit/collector", version: VERSION };
 export class Classifier {
   readonly #services: ReadonlySet<string>;
   /** By sender: nobody switches it off for what another one sends. */
-  readonly #instrumented = new Set<string>();
+  readonly #instrumented: SharedNames;
   readonly #span = new SpanFields();
   readonly #resource = new AttributeList();
 
-  /** @param services `service.name` values; `"*"` is every service */
-  constructor(services: readonly string[]) {
+  /**
+   * @param services `service.name` values; `"*"` is every service
+   * @param instrumented services that record their own effects, as all workers know them
+   */
+  constructor(services: readonly string[], instrumented: SharedNames) {
     this.#services = new Set(services);
+    this.#instrumented = instrumented;
   }
 
   /** A request with the derived records; undefined where there are none. */
@@ -119,21 +121,20 @@ export class Classifier {
   /** Remembers which services record their own effects, from a request of which every record was stored. */
   learn(index: SpanIndex, sender: Sender): void {
     let resourceRow = -1;
-    let known: string | undefined;
+    let unknown: string | undefined;
     for (let i = 0; i < index.count; i++) {
       if ((index.flags[i]! & (SPAN_AUDIT | SPAN_MALFORMED)) !== SPAN_AUDIT) continue;
       if (index.resource[i] !== resourceRow) {
         resourceRow = index.resource[i]!;
-        const service = this.#readResource(index, resourceRow)[ATTR_SERVICE_NAME];
-        known = service === undefined ? undefined : keyOf(text(service), sender);
+        const service = text(this.#readResource(index, resourceRow)[ATTR_SERVICE_NAME]);
+        unknown = service !== "" && this.#isCovered(service, sender) ? service : undefined;
       }
-      if (known === undefined || this.#instrumented.has(known) || known.length > MAX_SERVICE_NAME) continue;
+      if (unknown === undefined) continue;
       readSpan(index.bytes, index.start[i]!, index.end[i]!, this.#span);
       const { [ATTR_AUDIT_RECORD_ORIGIN]: origin } = toObject(index.bytes, this.#span.attributes);
       if (origin !== AUDIT_RECORD_ORIGIN_VALUE_EFFECT) continue;
-      this.#instrumented.add(known);
-      if (this.#instrumented.size > MAX_KNOWN_SERVICES)
-        this.#instrumented.delete(this.#instrumented.values().next().value!);
+      this.#instrumented.add(keyOf(unknown, sender));
+      unknown = undefined;
     }
   }
 

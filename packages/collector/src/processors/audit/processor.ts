@@ -11,6 +11,7 @@ import type { AuditConfig } from "./config.ts";
 import { CONTROL_EVENTS, policyLoaded } from "./control-records.ts";
 import { OwnRecords } from "./own-records.ts";
 import { Senders } from "./senders.ts";
+import { SharedNames } from "./shared-names.ts";
 
 /**
  * Adds what only a collector may say about an audit span: who sent it, and the collector's own verdict. Derives records
@@ -30,7 +31,9 @@ export class AuditProcessor implements Component, Consumer {
     this.#config = config;
     this.#next = next;
     this.#context = context;
-    this.#classifier = config.classify && new Classifier(config.classify.services);
+    this.#classifier =
+      config.classify &&
+      new Classifier(config.classify.services, new SharedNames(context.shared("instrumented", SharedNames.byteLength)));
     this.#own = new OwnRecords(next);
     this.#senders = this.#makeSenders(undefined);
   }
