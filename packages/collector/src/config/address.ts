@@ -25,17 +25,21 @@ function parseAddress(text: string): Address | undefined {
   return match && port <= 65_535 ? { host: match[1] ?? match[2]!, port } : undefined;
 }
 
-/** An address on this machine only: what listens there asks nobody for credentials. */
-export const listenAddress = z.string().transform((text, context): Address => {
+/** An address that other machines may reach: nothing that listens there can be harmed, or tells what is secret. */
+export const anyAddress = z.string().transform((text, context): Address => {
   const address = parseAddress(text);
-  if (address && isLoopback(address.host)) return address;
+  if (address) return address;
+  context.addIssue({ code: "custom", message: notAnAddress(text) });
+  return z.NEVER;
+});
+
+/** An address on this machine only: what listens there asks nobody for credentials. */
+export const localAddress = anyAddress.superRefine((address, context) => {
+  if (isLoopback(address.host)) return;
   context.addIssue({
     code: "custom",
-    message: address
-      ? `"${text}" can be reached from other machines, and this asks nobody for credentials; use 127.0.0.1 and a proxy that authenticates`
-      : notAnAddress(text),
+    message: `"${formatAddress(address)}" can be reached from other machines, and this asks nobody for credentials; use 127.0.0.1 and a proxy that authenticates`,
   });
-  return z.NEVER;
 });
 
 /** What has to be known about a listener before it may be reached from other machines. */

@@ -59,9 +59,10 @@ describe("parseConfig", () => {
     expect(metricsOf("{ readers: [{ pull: { exporter: { prometheus: { host: 127.0.0.1, port: 9999 } } } }] }")).toEqual(
       expected,
     );
-    expect(() => metricsOf("{ readers: [{ pull: { exporter: { prometheus: { host: 0.0.0.0 } } } }] }")).toThrow(
-      /^service::telemetry::metrics::readers::0::pull::exporter::prometheus: "0\.0\.0\.0:8888" can be reached/,
-    );
+    expect(metricsOf("{ address: '0.0.0.0:9999', level: detailed }")).toEqual({
+      address: { host: "0.0.0.0", port: 9999 },
+    });
+    expect(metricsOf("{ address: '127.0.0.1:9999', level: none }")).toEqual({});
   });
 
   it.each<[string, string, RegExp]>([

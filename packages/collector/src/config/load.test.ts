@@ -65,6 +65,19 @@ service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
     });
   });
 
+  it("tells who may read the metrics", async () => {
+    const warnings = async (more: string): Promise<readonly string[]> => {
+      const set = [`service.telemetry.metrics={ address: "0.0.0.0:8888"${more} }`];
+      return (await loadConfig([], { set })).warnings;
+    };
+    expect(await warnings("")).toEqual([
+      expect.stringMatching(/^service::telemetry::metrics: everybody who reaches 0\.0\.0\.0:8888 can read/),
+    ]);
+    const tls = ", tls: { cert_file: a, key_file: b, client_ca_file: c }";
+    expect(await warnings(tls)).toEqual([]);
+    expect(await warnings(", level: none")).toEqual([]);
+  });
+
   it("is the configuration that is built in without any", async () => {
     const { config } = await loadConfig([], { set: ["exporters.clickhouse_audit.segment.max_age=5000"] });
     expect(config.exporters.get("clickhouse_audit")).toMatchObject({ segment: { max_age: 5000 } });

@@ -1,6 +1,7 @@
 import { unkeptAuditSpans } from "./audit-path.ts";
 import { parseDocument } from "./config.ts";
 import { type CollectorConfig } from "./schema.ts";
+import { formatAddress, isLoopback } from "./address.ts";
 import { expandDocument } from "./settle.ts";
 import { readSources } from "./sources.ts";
 
@@ -31,5 +32,13 @@ export async function loadConfig(
       warnings.push(`${path.map(String).join("::")}: the variable ${name} is not set and stands for nothing`),
   });
   const config = parseDocument(document);
-  return { config, document, warnings: [...warnings, ...unkeptAuditSpans(config)] };
+  return { config, document, warnings: [...warnings, ...unkeptAuditSpans(config), ...openMetrics(config)] };
+}
+
+function openMetrics({ service }: CollectorConfig): readonly string[] {
+  const { address, tls } = service.telemetry.metrics;
+  if (!address || isLoopback(address.host) || tls?.client_ca_file !== undefined) return [];
+  return [
+    `service::telemetry::metrics: everybody who reaches ${formatAddress(address)} can read the metrics (numbers and the names of components and credentials); set tls::client_ca_file, or let the network decide who reaches it`,
+  ];
 }

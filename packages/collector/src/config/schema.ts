@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Signal } from "../component.ts";
-import { listenAddress } from "./address.ts";
+import { anyAddress } from "./address.ts";
+import { tlsConfig } from "./tls.ts";
 
 /** The sections of a configuration and what is in them. */
 export const SECTIONS = {
@@ -35,22 +36,29 @@ const prometheusReader = z.strictObject({
       prometheus: z
         .strictObject({ host: z.string().default("localhost"), port: z.number().int().default(8888) })
         .transform(({ host, port }) => `${host.includes(":") ? `[${host}]` : host}:${port}`)
-        .pipe(listenAddress),
+        .pipe(anyAddress),
     }),
   }),
 });
 
 const metricsConfig = z
   .strictObject({
-    /** Where /metrics is; none: nowhere. */
-    address: listenAddress.optional(),
+    /** `none`: no /metrics. The others mean the same here: all there are. */
+    level: z.enum(["none", "basic", "normal", "detailed"]).default("normal"),
+    /** Where /metrics is; absent: nowhere. */
+    address: anyAddress.optional(),
+    /** Of /metrics. With `client_ca_file` only those read it who have a certificate. */
+    tls: tlsConfig.optional(),
     /** The same as newer otelcols write it. */
     readers: z
       .array(prometheusReader)
       .max(1, "has more than one reader; there is one address for /metrics")
       .default([]),
   })
-  .transform(({ address, readers }) => ({ address: address ?? readers[0]?.pull.exporter.prometheus }));
+  .transform(({ level, address, readers, tls }) => ({
+    address: level === "none" ? undefined : (address ?? readers[0]?.pull.exporter.prometheus),
+    tls,
+  }));
 
 export const documentSchema = z.strictObject({
   receivers: componentMap,

@@ -4,7 +4,6 @@ import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Logger } from "pino";
 import type { ReceiverEndpoints } from "../component.ts";
-import { offsetPort, type Address } from "../config/address.ts";
 import { parseConfig } from "../config/config.ts";
 import type { CollectorConfig } from "../config/schema.ts";
 import { CollectorError } from "../errors.ts";
@@ -12,9 +11,10 @@ import { ClickhouseEmbedded } from "../extensions/clickhouse_embedded/engine.ts"
 import { HealthCheck } from "../extensions/health_check/health-check.ts";
 import { lockDataDir, writeState } from "./data-dir.ts";
 import { HealthState } from "./health-state.ts";
-import { HttpServer, refuseForeign } from "./http-server.ts";
+import type { HttpServer } from "./http-server.ts";
 import { checkReusePort } from "./reuse-port.ts";
 import { makeLog } from "./log.ts";
+import { metricsServer } from "./metrics-server.ts";
 import { Supervised } from "./supervised.ts";
 import { Telemetry } from "./telemetry.ts";
 import { setV8Flags } from "./v8-flags.ts";
@@ -78,8 +78,7 @@ export class Collector {
       },
       { log, health, failed: (error) => this.#fail(error) },
     );
-    const { address } = telemetry.metrics;
-    this.#metrics = address && this.#metricsServer(offsetPort(address, portOffset));
+    this.#metrics = metricsServer(telemetry.metrics, { log, portOffset, expose: () => this.#exposeMetrics() });
   }
 
   /**
@@ -196,21 +195,8 @@ export class Collector {
     }
   }
 
-  #metricsServer(address: Address): HttpServer {
-    return new HttpServer("service::telemetry::metrics::address", { address }, (request, response) => {
-      if (refuseForeign(request, response)) return;
-      if (request.url !== "/metrics") {
-        response.writeHead(404).end("not found; metrics are on /metrics\n");
-        return;
-      }
-      this.#exposeMetrics().then(
-        (text) => response.writeHead(200, { "content-type": this.#telemetry.registry.contentType }).end(text),
-        (error: unknown) => response.writeHead(500).end(String(error)),
-      );
-    });
-  }
-
-  async #exposeMetrics(): Promise<string> {
-    return Telemetry.expose([await this.#telemetry.snapshot(), ...(await this.#workers.metrics())]);
+  async #exposeMetrics(): Promise<{ text: string; contentType: string }> {
+    const threads = [await this.#telemetry.snapshot(), ...(await this.#workers.metrics())];
+    return { text: await Telemetry.expose(threads), contentType: this.#telemetry.registry.contentType };
   }
 }

@@ -1,5 +1,5 @@
 import { AuditWriter, SegmentShipper, type ShipperState } from "@otel-audit/exporter-clickhouse";
-import { Ledger, type CollectorFacts } from "@otel-audit/ledger";
+import { Ledger, LedgerError, type CollectorFacts } from "@otel-audit/ledger";
 import { SPAN_AUDIT } from "@otel-audit/otlp";
 import type { CreateContext, Exporter, Rejection } from "../../component.ts";
 import type { TraceBatch } from "../../trace-batch.ts";
@@ -14,6 +14,12 @@ const ASSERTED: CollectorFacts = { provenance: "asserted", principal: "", tenant
 /** To stop what is under way, and to close the last segment. */
 const STOP_MS = 15_000;
 
+/**
+ * So long after the last refusal the health says that records are refused. Not until the next success: where a load balancer
+ * goes by the health, none would come.
+ */
+const REFUSING_MS = 5_000;
+
 /** Audit spans into the ledger (acknowledged when they are on disk) and from there, segment by segment, into ClickHouse. */
 export class ClickhouseAuditExporter implements Exporter {
   readonly #config: ClickhouseAuditConfig;
@@ -22,7 +28,8 @@ export class ClickhouseAuditExporter implements Exporter {
   #writer: AuditWriter | undefined;
   #shipper: SegmentShipper | undefined;
   /** What is wrong, by where. */
-  readonly #problems = new Map<"table" | "disk", string>();
+  readonly #problems = new Map<"table" | "disk" | "refused", string>();
+  #refusing: NodeJS.Timeout | undefined;
 
   constructor(config: ClickhouseAuditConfig, context: CreateContext) {
     this.#config = config;
@@ -66,6 +73,7 @@ export class ClickhouseAuditExporter implements Exporter {
       return result.rejected.map(({ reason }) => ({ spans: 1, reason }));
     } catch (error) {
       telemetry.refusedRecords.inc(labels, auditCount);
+      this.#onRefusal(error);
       throw error;
     }
   }
@@ -79,6 +87,7 @@ export class ClickhouseAuditExporter implements Exporter {
     const shipper = this.#shipper;
     const writer = this.#writer;
     this.#ledger = this.#shipper = this.#writer = undefined;
+    clearTimeout(this.#refusing);
     // Whatever fails, the rest is closed as well.
     try {
       const drained = await shipper?.drain(this.#config.shutdown_timeout);
@@ -117,7 +126,21 @@ export class ClickhouseAuditExporter implements Exporter {
     else this.#context.log.error(`records are refused: ${low}`);
   }
 
-  #setProblem(where: "table" | "disk", problem: string | undefined): void {
+  /** One that is only busy is well. */
+  #onRefusal(error: unknown): void {
+    if (!(error instanceof LedgerError) || (error.code !== "LOG_FULL" && error.code !== "IO")) return;
+    if (this.#refusing) {
+      this.#refusing.refresh();
+      return;
+    }
+    if (!this.#problems.has("disk")) this.#setProblem("refused", `records are refused: ${error.message}`);
+    this.#refusing = setTimeout(() => {
+      this.#refusing = undefined;
+      this.#setProblem("refused", undefined);
+    }, REFUSING_MS).unref();
+  }
+
+  #setProblem(where: "table" | "disk" | "refused", problem: string | undefined): void {
     if (problem === undefined) this.#problems.delete(where);
     else this.#problems.set(where, problem);
     const { health, id } = this.#context;

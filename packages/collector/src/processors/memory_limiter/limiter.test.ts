@@ -50,10 +50,12 @@ describe("memory_limiter", () => {
     await expect
       .poll(() => limiter.consume(batch()).catch((error: unknown) => error))
       .toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("high memory usage") as string });
+    expect(context.health.problems().get("memory_limiter")).toContain("requests are refused");
     const passed = taken.length;
     ballast.length = 0;
     await expect.poll(() => limiter.consume(batch()).catch(() => "refused"), { timeout: 10_000 }).toEqual([]);
     expect(taken.length).toBe(passed + 1);
+    expect(context.health.problems().size).toBe(0);
     expect(await value(context.telemetry.processorAccepted.traces)).toBe(2 * taken.length);
     expect(await value(context.telemetry.processorRefused.traces)).toBeGreaterThanOrEqual(2);
     await limiter.shutdown();

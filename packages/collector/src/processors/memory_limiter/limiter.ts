@@ -68,13 +68,14 @@ export class Limiter {
   }
 
   check(): void {
-    const { log } = this.#context;
+    const { log, health, id } = this.#context;
     let used = this.#usage.measure();
     if (used >= this.#hard) used = this.#collect(used, this.#config.min_gc_interval_when_hard_limited);
     else if (used >= this.#soft) used = this.#collect(used, this.#config.min_gc_interval_when_soft_limited);
     const refusing = used >= this.#soft;
     if (refusing === this.#refusing) return;
     this.#refusing = refusing;
+    health.set(id, refusing ? "requests are refused: memory usage is above the soft limit" : undefined);
     const fields = { used_mib: toMib(used), soft_limit_mib: toMib(this.#soft) };
     if (refusing) log.warn(fields, "memory usage is above the soft limit: refusing data");
     else log.info(fields, "memory usage is back within limits");
