@@ -35,7 +35,11 @@ export class DebugBackend {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
-      this.#judge(Buffer.concat(chunks));
+      try {
+        this.#judge(Buffer.concat(chunks));
+      } catch (error) {
+        this.problems.push(`forwarded: what cannot be read: ${String(error)}`);
+      }
       response.writeHead(200, { "content-type": "application/x-protobuf" }).end();
     });
   }
