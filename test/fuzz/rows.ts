@@ -116,7 +116,7 @@ function parse(text: string): unknown {
 }
 
 /** Words that the collector has of its own: names of its columns' values, hashes and lengths of what it cut, numbers. */
-const OWN_WORDS = /^(?:[A-Za-z _:./@-]*|-?[\d.e+-]+|sha256:[0-9a-f]{64}:\d+)$/;
+const OWN_WORDS = /^(?:[A-Za-z _:./@-]*|-?[\d.e+-]+|sha256:[0-9a-f]{64}:\d+|audit\.raw\.[a-z]+:\d+:[a-z_]+)$/;
 /** An id of a record that came without one. */
 const OWN_ID = /^[0-9a-f]{32}$/;
 /** Where an attribute is whose type is told. */
