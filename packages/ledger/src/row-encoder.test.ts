@@ -311,7 +311,7 @@ test("the decoded row equals the reference, over random spans", () => {
   fc.assert(
     fc.property(span, attributes, scopes, (data, resource, scope) => {
       // The reference does not cut: row-limits.test.ts does.
-      fc.pre(TYPED_COLUMNS.every(({ attribute, max }) => text(data.attributes?.[attribute]).length <= max));
+      fc.pre(TYPED_COLUMNS.every(({ attribute, max }) => text(data.attributes?.[attribute] ?? "").length <= max));
       const body = encodeSpan(data);
       const bytes = encodeRow(body, resource, scope);
       expect(bytes.length).toBeLessThanOrEqual(LIMITS.record);

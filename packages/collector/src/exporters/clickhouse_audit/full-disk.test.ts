@@ -54,16 +54,17 @@ it("refuses with a reason while a reserve is left, and brings what it has taken 
   try {
     if (small) writeFileSync(join(small.dir, "ballast"), Buffer.alloc(free() - reserve - 12 * MIB));
     let taken = 0;
-    for (let full = false; !full;) {
+    let refused: Response | undefined;
+    while (refused === undefined) {
       const response = await fetch(`${collector.endpoints.otlpHttp}/v1/traces`, {
         method: "POST",
         headers: { "content-type": "application/x-protobuf" },
         body: request(taken),
       });
-      full = response.status !== 200;
-      if (full) expect([response.status, response.headers.has("retry-after")]).toEqual([503, true]);
-      else taken++;
+      if (response.status === 200) taken++;
+      else refused = response;
     }
+    expect([refused.status, refused.headers.has("retry-after")]).toEqual([503, true]);
     expect(taken).toBeGreaterThan(10);
     const health = async (): Promise<string> => (await fetch(collector.endpoints.health!)).text();
     await expect.poll(health, { timeout: 10_000 }).toContain(`${reserve} (minFreeBytes) are kept`);

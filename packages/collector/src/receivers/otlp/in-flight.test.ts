@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { SharedState } from "../../extensions/audit_credentials/shared-state.ts";
-import { InFlight, type Sender } from "./in-flight.ts";
+import { InFlight, type Reservation, type Sender } from "./in-flight.ts";
 
 const LIMIT = 1_000;
 
@@ -21,7 +21,7 @@ function workers(): { traces: InFlight; logs: InFlight; sender: (id: string) => 
 
 /** Requests of 10 bytes until one is refused; gives how many bytes there was room for, and what gives them back. */
 function fill(pools: readonly InFlight[], senders: readonly (Sender | undefined)[]): [number, () => void] {
-  const taken = [];
+  const taken: Reservation[] = [];
   for (let i = 0; ; i++) {
     const reservation = pools[i % pools.length]!.reserve(senders[i % senders.length]);
     const fits = reservation.grow(10);
