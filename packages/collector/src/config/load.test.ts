@@ -35,6 +35,11 @@ async function messageOf(uris: string[], options: Parameters<typeof loadConfig>[
   throw new Error(`not refused: ${JSON.stringify(error)}`);
 }
 
+async function metricsWarnings(more: string): Promise<readonly string[]> {
+  const set = [`service.telemetry.metrics={ address: "0.0.0.0:8888"${more} }`];
+  return (await loadConfig([], { set })).warnings;
+}
+
 describe("loadConfig", () => {
   it("merges maps, replaces lists and values, and takes settings last", async () => {
     const over = file(
@@ -66,16 +71,12 @@ service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
   });
 
   it("tells who may read the metrics", async () => {
-    const warnings = async (more: string): Promise<readonly string[]> => {
-      const set = [`service.telemetry.metrics={ address: "0.0.0.0:8888"${more} }`];
-      return (await loadConfig([], { set })).warnings;
-    };
-    expect(await warnings("")).toEqual([
+    expect(await metricsWarnings("")).toEqual([
       expect.stringMatching(/^service::telemetry::metrics: everybody who reaches 0\.0\.0\.0:8888 can read/),
     ]);
     const tls = ", tls: { cert_file: a, key_file: b, client_ca_file: c }";
-    expect(await warnings(tls)).toEqual([]);
-    expect(await warnings(", level: none")).toEqual([]);
+    expect(await metricsWarnings(tls)).toEqual([]);
+    expect(await metricsWarnings(", level: none")).toEqual([]);
   });
 
   it("is the configuration that is built in without any", async () => {
