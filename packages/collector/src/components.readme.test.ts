@@ -4,6 +4,8 @@ import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
 import { factories, type ComponentKind } from "./components.ts";
+import { documentSchema } from "./config/schema.ts";
+import { refusedSettings, settingRefusal } from "./config/refused-settings.ts";
 import { refusal, refusedTypes } from "./config/refused.ts";
 
 // One suite over what every component says about itself: its folder, its README, its schema.
@@ -71,5 +73,17 @@ describe("components of otelcol that are not here", () => {
       expect([...factories(kind).keys()], "is a component").not.toContain(type);
     }
     expect(refusal(kind, "constructor")).toBeUndefined();
+  });
+});
+
+describe("settings of otelcol that are not here", () => {
+  const schemas = new Map(all.map(([kind, type]) => [type, factories(kind).get(type)!.schema]));
+  schemas.set("service", documentSchema.shape.service);
+
+  it.each(refusedSettings())("have a reason (%s %s)", (type, name) => {
+    expect(settingRefusal(type, ["x", ...name.split("::")])!.length).toBeGreaterThan(20);
+    const schema = z.toJSONSchema(schemas.get(type)!, { io: "input", unrepresentable: "any" }) as Schema;
+    expect(settings(schema), "is a setting").not.toContain(name);
+    expect(settingRefusal(type, ["constructor"])).toBeUndefined();
   });
 });

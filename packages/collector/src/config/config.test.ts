@@ -100,6 +100,26 @@ describe("parseConfig", () => {
       /^receivers::otlp::protocols::http: has invalid keys: port/,
     ],
     [
+      "a setting of otelcol that is not here, with the reason",
+      MINIMAL.replace("http: {}", "http: { cors: {}, port: 1 }"),
+      /^receivers::otlp::protocols::http::cors: is not a setting of this collector: what a page in a browser says/,
+    ],
+    [
+      "a queue on disk for debug telemetry",
+      MINIMAL.replace("otlphttp: {", "otlphttp: { sending_queue: { storage: file_storage },"),
+      /^exporters::otlphttp::sending_queue::storage: is not a setting of this collector: debug telemetry waits in memory/,
+    ],
+    [
+      "the collector's own resource",
+      MINIMAL.replace("service:\n", "service:\n  telemetry: { resource: {} }\n"),
+      /^service::telemetry::resource: is not a setting of this collector: metrics have service_name/,
+    ],
+    [
+      "a pipeline in the wrong place",
+      MINIMAL.replace("service:\n", "service:\n  traces: {}\n"),
+      /^service: has invalid keys: traces$/,
+    ],
+    [
       "a value out of bounds",
       MINIMAL.replace("http: {}", "http: { max_request_body_size: 1 }"),
       /^receivers::otlp::protocols::http::max_request_body_size: .*1024, not 1$/,

@@ -3,6 +3,7 @@ import { configError, type CollectorError } from "../errors.ts";
 import { factories, type ComponentKind } from "../components.ts";
 import { checkReferences } from "./check.ts";
 import { refusal } from "./refused.ts";
+import { settingRefusal } from "./refused-settings.ts";
 import { SECTIONS, componentType, documentSchema, type CollectorConfig, type Section } from "./schema.ts";
 import { redact } from "./secret.ts";
 import { expandDocument } from "./settle.ts";
@@ -70,13 +71,24 @@ function parseComponents(
 function fromZod(error: z.ZodError, prefix: readonly PropertyKey[], value: unknown): CollectorError {
   const issue = error.issues[0]!;
   const path = [...prefix, ...issue.path];
-  if (issue.code === "unrecognized_keys") return configError(path, `has invalid keys: ${issue.keys.join(", ")}`);
+  if (issue.code === "unrecognized_keys") return unknownKeys(path, issue.keys);
   if (issue.code === "custom") return configError(path, issue.message);
   const found = issue.path.reduce<unknown>(
     (node, key) => (typeof node === "object" && node !== null ? Reflect.get(node, key) : undefined),
     value,
   );
   return configError(path, `${issue.message}${found === undefined ? "" : `, not ${show(path, found)}`}`);
+}
+
+/** Those of otelcol with the reason why they are not here. */
+function unknownKeys(path: readonly PropertyKey[], keys: readonly string[]): CollectorError {
+  const type = path[0] === "service" ? "service" : componentType(String(path[1]));
+  for (const key of keys) {
+    const at = [...path, key];
+    const reason = settingRefusal(type, at);
+    if (reason !== undefined) return configError(at, `is not a setting of this collector: ${reason}`);
+  }
+  return configError(path, `has invalid keys: ${keys.join(", ")}`);
 }
 
 /** A value as errors show it: not a secret, and not a page of it. */
