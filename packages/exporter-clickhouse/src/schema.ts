@@ -94,14 +94,25 @@ function checkName(option: string, name: string): string {
 /**
  * Creates what is missing of database, tables and views; leaves what is there. Needs rights to create.
  *
+ * @param options `signal` ends it, also while a server does not answer
  * @throws ClickHouseError
  */
-export async function applySchema(connection: ClickHouseConnection, options: SchemaOptions = {}): Promise<void> {
+export async function applySchema(
+  connection: ClickHouseConnection,
+  options: SchemaOptions & { readonly signal?: AbortSignal | undefined } = {},
+): Promise<void> {
+  options.signal?.throwIfAborted();
   const http = new ClickHouseHttp(connection, 120_000);
+  const stop = (): void => void http.close();
+  options.signal?.addEventListener("abort", stop, { once: true });
   try {
     const database = options.database ?? connection.database ?? DEFAULT_DATABASE;
-    for (const statement of schemaStatements({ ...options, database })) await http.command(statement);
+    for (const statement of schemaStatements({ ...options, database })) {
+      options.signal?.throwIfAborted();
+      await http.command(statement);
+    }
   } finally {
+    options.signal?.removeEventListener("abort", stop);
     await http.close();
   }
 }

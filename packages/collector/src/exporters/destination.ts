@@ -63,17 +63,22 @@ export function resolveConnection(
 
 /**
  * Waits for what a start asks of ClickHouse, but not for long: neither one that is away nor one that never answers may keep
- * a collector from listening. What takes longer goes on.
+ * a collector from listening. What takes longer goes on, until `signal` ends it with the collector.
  */
-export async function waitAtStart(asked: Promise<void>): Promise<void> {
-  await Promise.race([asked, sleep(PATIENCE_MS, undefined, { ref: false })]);
+export async function waitAtStart(asked: Promise<void>, tooLong: () => void, signal?: AbortSignal): Promise<void> {
+  const inTime = await Promise.race([
+    asked.then(() => true),
+    sleep(PATIENCE_MS, false, { ref: false, ...(signal && { signal }) }).catch(() => true),
+  ]);
+  if (!inTime) tooLong();
 }
 
 /** Creates what is missing on a server, where that is configured; an embedded engine creates its tables itself. */
-export async function createSchema(config: DestinationConfig): Promise<void> {
+export async function createSchema(config: DestinationConfig, signal?: AbortSignal): Promise<void> {
   if (config.endpoint !== undefined && config.create_schema)
     await applySchema(serverConnection(config, config.endpoint), {
       ...(config.cluster !== undefined && { cluster: config.cluster }),
+      signal,
     });
 }
 

@@ -48,9 +48,10 @@ it("one log line for alarms that requests raise as often as they like; every lin
 
 it("starts and acknowledges while ClickHouse never answers, and stops", async () => {
   const sockets = new Set<Socket>();
-  const server = createServer((socket) => sockets.add(socket));
+  const server = createServer((socket) => sockets.add(socket.resume().on("error", () => undefined)));
   const endpoint = `http://127.0.0.1:${await listen(server)}`;
-  const log = pino({ level: "silent" });
+  const lines: string[] = [];
+  const log = pino({}, { write: (line) => void lines.push(line) });
   const collector = await Collector.start(config(endpoint), { dataDir: tempDir("never-answers"), log });
   try {
     const response = await fetch(`${collector.endpoints.otlpHttp}/v1/traces`, {
@@ -60,6 +61,10 @@ it("starts and acknowledges while ClickHouse never answers, and stops", async ()
     });
     expect(response.status).toBe(200);
     expect(sockets.size).toBeGreaterThan(0);
+    expect(lines.join("")).toContain("repetitions of records that only the table knows may be stored again");
+    await collector.shutdown();
+    // One that is open would keep the process alive.
+    await expect.poll(() => [...sockets].filter((socket) => !socket.closed).length, { timeout: 10_000 }).toBe(0);
   } finally {
     await collector.shutdown();
     for (const socket of sockets) socket.destroy();

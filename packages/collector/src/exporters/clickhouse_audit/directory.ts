@@ -57,6 +57,9 @@ export class AuditDirectory implements Component {
   readonly #config: ClickhouseAuditConfig;
   readonly #context: SupervisorContext;
   #directory: LedgerDirectory | undefined;
+  /** Ends what is asked of a ClickHouse that does not answer, or its connections would keep the process alive. */
+  readonly #stop = new AbortController();
+  #asked: Promise<void> | undefined;
 
   constructor(config: ClickhouseAuditConfig, context: SupervisorContext) {
     this.#config = config;
@@ -66,30 +69,43 @@ export class AuditDirectory implements Component {
   async start(): Promise<void> {
     const directory = await LedgerDirectory.open(ledgerOptions(this.#config, this.#context));
     this.#directory = directory;
-    await waitAtStart(this.#askTable(directory));
+    this.#asked = this.#askTable(directory);
+    const tooLong = (): void => this.#warn(directory, "ClickHouse has not answered yet, the start goes on");
+    await waitAtStart(this.#asked, tooLong, this.#stop.signal);
     this.#context.tell(LEDGER, directory.share);
   }
 
   /** A directory that is new may belong to a table that is not: the records of another one before it. */
-  async #askTable({ keptKeys, window }: LedgerDirectory): Promise<void> {
+  async #askTable(directory: LedgerDirectory): Promise<void> {
+    const { keptKeys, window } = directory;
+    const { signal } = this.#stop;
     const writer = new AuditWriter(resolveConnection(this.#config, this.#context));
+    const close = (): void => void writer.close();
+    signal.addEventListener("abort", close, { once: true });
     try {
-      await createSchema(this.#config);
+      await createSchema(this.#config, signal);
       if (keptKeys) return;
       // What the log has is newer and must not give way to it.
       for await (const key of writer.recentKeys(Math.max(0, this.#config.window - window.inserted))) {
-        if (this.#directory === undefined) return;
+        if (signal.aborted) return;
         window.remember(key.principal, key.recordId, key.contentHash);
       }
     } catch (error) {
-      const what = keptKeys ? "" : "; repetitions of records of an earlier data directory may be stored again";
-      this.#context.log.warn({ err: error }, `ClickHouse does not answer yet${what}`);
+      if (!signal.aborted) this.#warn(directory, "ClickHouse does not answer yet", error);
     } finally {
+      signal.removeEventListener("abort", close);
       await writer.close();
     }
   }
 
+  #warn({ keptKeys }: LedgerDirectory, what: string, error?: unknown): void {
+    const end = keptKeys ? "" : "; repetitions of records that only the table knows may be stored again";
+    this.#context.log.warn({ err: error }, what + end);
+  }
+
   async shutdown(): Promise<void> {
+    this.#stop.abort();
+    await this.#asked;
     const directory = this.#directory;
     this.#directory = undefined;
     await directory?.close();

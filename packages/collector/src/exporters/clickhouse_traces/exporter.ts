@@ -38,7 +38,11 @@ export class ClickhouseTracesExporter implements Exporter {
     const tables = createSchema(this.#config).catch((error: unknown) => {
       this.#context.log.warn({ err: error }, "the schema could not be applied; inserts will be tried all the same");
     });
-    await waitAtStart(tables);
+    await waitAtStart(tables, () =>
+      this.#context.log.warn(
+        "ClickHouse has not answered yet; the start goes on, and so do the statements of the schema",
+      ),
+    );
   }
 
   async consume(batch: TraceBatch): Promise<readonly Rejection[]> {
