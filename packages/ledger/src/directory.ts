@@ -23,7 +23,7 @@ export class LedgerDirectory {
   /** Keys of stored records: those that were kept here and those in the log. */
   readonly window: RecordWindow;
   readonly share: LedgerShare;
-  /** Earlier processes have kept here which records the table has, and nothing is damaged: it need not be asked. */
+  /** Earlier processes have kept here which records the table has, all of them: it need not be asked. */
   readonly keptKeys: boolean;
   readonly #lock: DirectoryLock | undefined;
 
@@ -55,11 +55,10 @@ export class LedgerDirectory {
     try {
       await makeDirectory(io, logDirectory);
       if (!locked) lock = await DirectoryLock.acquire(dir);
-      const window = await openWindow(io, dir, windowKeys, alarm);
-      const keptKeys = window.inserted > 0;
+      const { window, complete } = await openWindow(io, dir, windowKeys, alarm);
       const quarantineDirectory = path.join(dir, "quarantine");
       const recovered = await recoverLog({ io, logDirectory, quarantineDirectory, window, alarm });
-      return new LedgerDirectory(lock, window, keptKeys && !damaged, recovered);
+      return new LedgerDirectory(lock, window, complete && !damaged, recovered);
     } catch (error) {
       await lock?.release();
       throw LedgerError.fromIo(`open the ledger in ${dir}`, error);

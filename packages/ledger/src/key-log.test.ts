@@ -4,6 +4,7 @@ import * as path from "node:path";
 import { SPAN_AUDIT, encodeSpan, frameSpans, scanTraces } from "@otel-audit/otlp";
 import { expect, test } from "vitest";
 import { tempDir } from "../../../test/support/index.ts";
+import { LedgerDirectory } from "./directory.ts";
 import { type FileIo, nodeFileIo } from "./io.ts";
 import { Ledger } from "./ledger.ts";
 import type { AppendResult, LedgerAlarm } from "./types.ts";
@@ -107,6 +108,72 @@ test("a disk that takes no keys does not keep segments from going; they are writ
   await second.close();
 });
 
+function refuse(): Promise<number> {
+  return Promise.reject(new Error("ENOSPC"));
+}
+
+/** A disk on which no file is made in `keys/` and none grows there; `marks`: empty files are. */
+function fullDisk(isFull: () => boolean, marks: boolean): FileIo {
+  return {
+    ...nodeFileIo,
+    create: (file) =>
+      isFull() && file.includes("/keys/") && !(marks && file.endsWith(".incomplete"))
+        ? refuse()
+        : nodeFileIo.create(file),
+    write: (fd, bytes, offset, length, position) =>
+      isFull() && fs.readlinkSync(`/proc/self/fd/${fd}`).endsWith(".keys")
+        ? refuse()
+        : nodeFileIo.write(fd, bytes, offset, length, position),
+  };
+}
+
+async function keptKeys(dir: string): Promise<boolean> {
+  const directory = await LedgerDirectory.open({ dir, windowKeys: 1000 });
+  await directory.close();
+  return directory.keptKeys;
+}
+
+test("keys that found no room when their segment went are written at the end", async () => {
+  const dir = tempDir("keys");
+  await stored(dir);
+  let full = true;
+  const second = await open(dir, { io: fullDisk(() => full, false) });
+  await append(second, 10, 20);
+  await ship(second);
+  full = false;
+  await second.close();
+  expect(await keptKeys(dir)).toBe(true);
+  const third = await open(dir);
+  expect(await append(third, 0, 20)).toMatchObject({ accepted: 0, duplicates: 20 });
+  await third.close();
+});
+
+test("keys that are never written make the next starts ask the table", async () => {
+  const dir = tempDir("keys");
+  await stored(dir);
+  const second = await open(dir, { io: fullDisk(() => true, true) });
+  await append(second, 10, 20);
+  await ship(second);
+  await second.close();
+  expect(await keptKeys(dir)).toBe(false);
+  expect(await keptKeys(dir)).toBe(false);
+  const last = await open(dir);
+  await append(last, 100, 1100);
+  await ship(last);
+  await last.close();
+  // A full window has no room for what the table may know besides.
+  expect(await keptKeys(dir)).toBe(true);
+  expect(keyFiles(dir).filter((file) => file.endsWith(".incomplete"))).toEqual([]);
+});
+
+/** Ten records in the table. */
+async function stored(dir: string): Promise<void> {
+  const ledger = await open(dir);
+  await append(ledger, 0, 10);
+  await ship(ledger);
+  await ledger.close();
+}
+
 test("a full disk takes the keys of what was shipped, in the room that was kept for them", async () => {
   const dir = tempDir("keys");
   let full = false;
@@ -172,4 +239,5 @@ test("damaged key files are told, and do not keep the ledger from opening", asyn
   await second.close();
   await (await open(dir, { alarms })).close();
   expect(alarms).toHaveLength(1);
+  expect(await keptKeys(dir)).toBe(false);
 });

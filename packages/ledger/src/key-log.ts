@@ -16,6 +16,8 @@ export interface KeyRange {
 }
 
 const ENDING = ".keys";
+/** Of a name that says: the table knows records which these files do not; one was damaged, or a disk took no keys. */
+const INCOMPLETE = ".incomplete";
 const SECRET_BYTES = 8;
 /** Room that is kept for what comes next. More than the keys of a largest segment. */
 const RESERVE_BYTES = 5 * 1024 * 1024;
@@ -26,7 +28,8 @@ const MAX_FILES = 16;
  * The keys of records whose log files are gone because the table has them, in `<dir>/keys/`: so a process knows them again
  * when it starts while ClickHouse is away. Frame files; the first frame is the secret of the window's fingerprints, each other
  * one the window's entries of a segment. A full disk can only be emptied by removing log files, so the file has room in
- * advance; what cannot be written all the same is only forgotten: no record depends on it.
+ * advance; what cannot be written all the same is tried again, and a file `*.incomplete` makes later processes
+ * ask the table.
  */
 export class KeyLog {
   readonly #io: FileIo;
@@ -38,6 +41,8 @@ export class KeyLog {
   #named = false;
   #written = 0;
   #previous: string | undefined;
+  /** Says that there were keys that could not be written, while there are. */
+  #marker: string | undefined;
   /** Not on disk yet. */
   readonly #waiting: KeyRange[] = [];
   /** One write at a time. */
@@ -66,15 +71,19 @@ export class KeyLog {
     try {
       await this.#write(this.#waiting.slice());
       this.#waiting.splice(0, length);
+      if (this.#marker !== undefined) await this.#io.unlink(this.#marker);
+      this.#marker = undefined;
     } catch {
       // Of a file whose sync failed nothing is known (L2); the next one begins anew.
       await this.#abandon();
+      // The caller removes the only other place that has them.
+      this.#marker ??= await markIncomplete(this.#io, this.#directory);
     }
   }
 
-  /** Makes room for the next keys, if there is any. */
+  /** Something was removed: writes what waits for room, and makes some for the next keys. */
   reserve(): Promise<void> {
-    this.#turn = this.#turn.then(() => this.#reserve());
+    this.#turn = this.#turn.then(() => this.#keepWaiting()).then(() => this.#reserve());
     return this.#turn;
   }
 
@@ -88,7 +97,7 @@ export class KeyLog {
   }
 
   async close(): Promise<void> {
-    await this.#turn;
+    await this.keep([]);
     await this.#abandon();
   }
 
@@ -120,13 +129,16 @@ export class KeyLog {
   }
 }
 
-/** A window that knows what earlier processes kept. Damaged files are told and left out. */
+/**
+ * A window that knows what earlier processes kept. Damaged files are told and left out.
+ * @returns `complete`: these are all keys of the table, as far as a window goes
+ */
 export async function openWindow(
   io: FileIo,
   dir: string,
   maxKeys: number,
   alarm: (alarm: LedgerAlarm) => void,
-): Promise<RecordWindow> {
+): Promise<{ window: RecordWindow; complete: boolean }> {
   const directory = keysDirectory(dir);
   await makeDirectory(io, directory);
   const files = await readFiles(io, directory, alarm);
@@ -142,13 +154,37 @@ export async function openWindow(
     } else for (const entries of file.entries) window.restore(entries);
   }
   const used = files.filter((file) => !useless.includes(file.path));
+  const complete = await isComplete(io, directory, files, window.size === maxKeys);
   // A damaged file is told once.
   if (used.length > MAX_FILES || used.some(({ damaged }) => damaged)) {
     await merge(io, directory, window);
     useless.push(...used.map((file) => file.path));
   }
   for (const file of useless) await io.unlink(file);
-  return window;
+  return { window, complete: complete && window.size > 0 };
+}
+
+/** Once the window is full of kept keys, those that were lost are older than what it holds. */
+async function isComplete(io: FileIo, directory: string, files: readonly KeyFile[], full: boolean): Promise<boolean> {
+  if (files.some(({ damaged }) => damaged)) {
+    await markIncomplete(io, directory);
+    return false;
+  }
+  const markers = (await fs.promises.readdir(directory)).filter((name) => name.endsWith(INCOMPLETE));
+  if (full) for (const name of markers) await io.unlink(path.join(directory, name));
+  return full || markers.length === 0;
+}
+
+/** Undefined: the disk takes not even an empty file. */
+async function markIncomplete(io: FileIo, directory: string): Promise<string | undefined> {
+  const marker = path.join(directory, randomUUID() + INCOMPLETE);
+  try {
+    await io.close(await io.create(marker));
+    await io.syncDirectory(directory);
+    return marker;
+  } catch {
+    return undefined;
+  }
 }
 
 interface KeyFile {
