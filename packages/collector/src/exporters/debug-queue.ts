@@ -2,8 +2,12 @@ import { scheduler } from "node:timers/promises";
 import type { CreateContext, Signal } from "../component.ts";
 import type { Memory } from "../memory.ts";
 import type { TraceBatch } from "../trace-batch.ts";
+import { LimitedLine } from "../limited-line.ts";
 import { Fifo } from "./fifo.ts";
 import type { QueueRoom } from "./queue-room.ts";
+
+/** Lines about requests that were given up. */
+const LINE_EVERY_MS = 1_000;
 
 export interface QueueLimits {
   /** That wait, in all workers together. */
@@ -30,6 +34,17 @@ export interface RetryPolicy {
 /** The destination said that it will never take this request. */
 export class PermanentError extends Error {
   override readonly name = "PermanentError";
+}
+
+/** The destination said that it may be asked again, and not sooner than this. */
+export class RetryLater extends Error {
+  override readonly name = "RetryLater";
+  readonly afterMs: number;
+
+  constructor(message: string, afterMs: number) {
+    super(message);
+    this.afterMs = afterMs;
+  }
 }
 
 /** An export request of any signal. */
@@ -66,6 +81,7 @@ export class DebugQueue {
   readonly #context: CreateContext;
   readonly #signal: Signal;
   readonly #batching: Batching | undefined;
+  readonly #givenUp = new LimitedLine(LINE_EVERY_MS);
   #idle: (() => void)[] = [];
 
   constructor(
@@ -189,20 +205,23 @@ export class DebugQueue {
   async #deliver(request: DebugRequest): Promise<boolean> {
     const { telemetry, id, log } = this.#context;
     const started = performance.now();
-    for (let wait = this.#retry.initialMs; ; wait = Math.min(wait * 2, this.#retry.maxMs)) {
+    for (let backoff = this.#retry.initialMs; ; backoff = Math.min(backoff * 2, this.#retry.maxMs)) {
+      let wait = backoff * (0.5 + Math.random() / 2);
       try {
         await this.#send(request, this.#abort.signal);
         telemetry.sent[this.#signal].inc({ exporter: id }, request.items);
         return true;
       } catch (error) {
+        if (error instanceof RetryLater) wait = Math.max(wait, error.afterMs);
         const over = performance.now() - started + wait > this.#retry.maxElapsedMs;
         if (error instanceof PermanentError || over || this.#abort.signal.aborted) {
           telemetry.sendFailed[this.#signal].inc({ exporter: id }, request.items);
-          log.warn({ err: error, signal: this.#signal, items: request.items }, "a debug request was given up");
+          const requests = this.#givenUp.due();
+          if (requests > 0) log.warn({ err: error, signal: this.#signal, requests }, "debug requests were given up");
           return false;
         }
       }
-      await scheduler.wait(wait * (0.5 + Math.random() / 2), { signal: this.#abort.signal }).catch(() => {});
+      await scheduler.wait(wait, { signal: this.#abort.signal }).catch(() => {});
     }
   }
 }

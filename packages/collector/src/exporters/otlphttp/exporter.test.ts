@@ -160,6 +160,38 @@ describe("OtlphttpExporter with logs and metrics", () => {
     expect(await count(context.telemetry.sent.logs)).toBe(4);
   });
 
+  it("does not ask again sooner than the backend wants, whatever the backoff", async () => {
+    await using api = await startHttpApi();
+    api.failNext({ status: 429, headers: { "retry-after": "1" } });
+    const times: number[] = [];
+    api.on("POST /v1/logs", () => (times.push(performance.now()), {}));
+    const context = testContext("otlphttp");
+    const out = new OtlphttpExporter(
+      otlphttpConfig.parse({ endpoint: api.url, compression: "gzip", retry_on_failure: { initial_interval: 1 } }),
+      context,
+    );
+    const sent = performance.now();
+    await out.forward(logs);
+    expect(await out.drain(10_000)).toBe(true);
+    expect(times).toHaveLength(1);
+    expect(times[0]! - sent).toBeGreaterThanOrEqual(990);
+    await out.shutdown();
+  });
+
+  it("gives up what the backend wants later than it may wait, with one line for many", async () => {
+    await using api = await startHttpApi({
+      routes: { "POST /v1/logs": { status: 503, headers: { "retry-after": "Fri, 31 Dec 2199 23:59:59 GMT" } } },
+    });
+    const lines: string[] = [];
+    const context = testContext("otlphttp", { log: pino({}, { write: (line: string) => void lines.push(line) }) });
+    const out = new OtlphttpExporter(otlphttpConfig.parse({ endpoint: api.url }), context);
+    for (let i = 0; i < 20; i++) await out.forward(logs);
+    expect(await out.drain(10_000)).toBe(true);
+    expect(await count(context.telemetry.sendFailed.logs)).toBe(40);
+    expect(lines.filter((line) => line.includes("given up")).length).toBeLessThan(20);
+    await out.shutdown();
+  });
+
   it("gives a request up at once without retries", async () => {
     await using api = await startHttpApi({ routes: { "POST /v1/logs": { status: 503 } } });
     const context = testContext("otlphttp");

@@ -1,7 +1,7 @@
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import type { CreateContext, Signal } from "../../component.ts";
-import { DebugQueue, PermanentError, type DebugRequest, type Send } from "../debug-queue.ts";
+import { DebugQueue, PermanentError, RetryLater, type DebugRequest, type Send } from "../debug-queue.ts";
 import { redactUrl } from "../../config/secret.ts";
 import type { QueueRoom } from "../queue-room.ts";
 import { OtlpClient } from "./client.ts";
@@ -19,6 +19,7 @@ export class SignalSender {
   readonly #client: OtlpClient;
   readonly #url: string;
   readonly #config: OtlphttpConfig;
+  readonly #compressed = new WeakMap<object, Promise<Buffer>>();
 
   constructor(signal: Signal, config: OtlphttpConfig, room: QueueRoom, context: CreateContext, tls?: ClientTls) {
     this.#url = signalUrl(config, signal)!;
@@ -49,16 +50,24 @@ export class SignalSender {
     this.#client.close();
   }
 
-  readonly #send: Send = async ({ bytes, contentType }, signal) => {
+  readonly #send: Send = async (request, signal) => {
     const compress = this.#config.compression === "gzip";
     const headers = {
       ...this.#config.headers,
-      "content-type": contentType,
+      "content-type": request.contentType,
       ...(compress && { "content-encoding": "gzip" }),
     };
-    const { status, text } = await this.#client.post(compress ? await gzipAsync(bytes) : bytes, headers, signal);
+    const body = compress ? await this.#compress(request) : request.bytes;
+    const { status, text, retryAfterMs } = await this.#client.post(body, headers, signal);
     if (status >= 200 && status < 300) return;
     const message = `${redactUrl(this.#url)} answered ${status}: ${text.slice(0, 200)}`;
-    throw RETRYABLE.has(status) ? new Error(message) : new PermanentError(message);
+    throw RETRYABLE.has(status) ? new RetryLater(message, retryAfterMs) : new PermanentError(message);
   };
+
+  /** Once for all attempts. */
+  #compress(request: Parameters<Send>[0]): Promise<Buffer> {
+    const compressed = this.#compressed.get(request) ?? gzipAsync(request.bytes);
+    this.#compressed.set(request, compressed);
+    return compressed;
+  }
 }
