@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
 import { isLoopbackHostHeader } from "../config/address.ts";
 import type { Certificates } from "./certificates.ts";
+import { Connections } from "./connections.ts";
 import { Listener, type Place } from "./listener.ts";
 
 /** Milliseconds a client may take for its header, and for its whole request. */
@@ -13,8 +14,6 @@ export const MAX_HEADER_BYTES = 16_384;
 const CHECK_INTERVAL_MS = 5_000;
 /** Longer than the export interval of SDKs (5 s), or each export would find its connection just closed. */
 const KEEP_ALIVE_MS = 65_000;
-/** Far above what one machine's processes need, and below the usual limit of open files, which the log needs too. */
-export const MAX_CONNECTIONS = 4_096;
 
 /** An HTTP server on one address that closes within bounded time. */
 export class HttpServer {
@@ -22,9 +21,13 @@ export class HttpServer {
   readonly #listener: Listener;
   readonly #certificates: Certificates | undefined;
   readonly #watch: (() => void) | undefined;
+  readonly connections: Connections;
 
-  /** @param what the setting that holds the address, for the error that names it */
-  constructor(what: string, place: Place, listener: RequestListener, certificates?: Certificates) {
+  /**
+   * @param what the setting that holds the address, for the error that names it
+   * @param onCut see Connections
+   */
+  constructor(what: string, place: Place, listener: RequestListener, certificates?: Certificates, onCut = () => {}) {
     this.#certificates = certificates;
     const options = {
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -42,7 +45,7 @@ export class HttpServer {
     } else {
       this.#server = createServer(options, listener);
     }
-    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.connections = new Connections(this.#server, onCut);
     this.#listener = new Listener(what, this.#server, place);
   }
 

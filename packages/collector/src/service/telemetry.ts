@@ -101,6 +101,11 @@ export class Telemetry {
     "Requests refused for who sent them",
     ["extension", "reason"],
   );
+  readonly cutConnections = this.counter(
+    "otel_audit_cut_connections",
+    "Connections that were ended to make room for others",
+    ["receiver", "transport"],
+  );
   readonly mismatchedRecords = this.counter(
     "otel_audit_mismatched_records",
     "Audit records that their sender's credential does not cover: refused, or stored as asserted",

@@ -89,8 +89,8 @@ export class AuditProcessor implements Component, Consumer {
   }
 
   async #keepCopies(classified: SpanIndex, facts: CollectorFacts): Promise<void> {
-    this.#context.telemetry.classifiedRecords.inc({ processor: this.#context.id }, classified.count);
     await this.#next.consume(TraceBatch.of(classified, { facts: { ...facts, origin: "classified" } }));
+    this.#context.telemetry.classifiedRecords.inc({ processor: this.#context.id }, classified.count);
   }
 
   /** A log that takes nothing now keeps no collector from starting: then it is stored with the first record that is taken. */

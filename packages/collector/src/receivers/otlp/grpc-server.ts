@@ -11,7 +11,8 @@ import {
 } from "node:http2";
 import type { Socket } from "node:net";
 import type { Certificates } from "../../service/certificates.ts";
-import { MAX_CONNECTIONS, MAX_HEADER_BYTES } from "../../service/http-server.ts";
+import { Connections } from "../../service/connections.ts";
+import { MAX_HEADER_BYTES } from "../../service/http-server.ts";
 import { Listener, type Place } from "../../service/listener.ts";
 import type { GrpcConfig } from "./config.ts";
 import { GrpcConnection } from "./grpc-connection.ts";
@@ -41,12 +42,23 @@ export class GrpcServer {
   readonly #listener: Listener;
   readonly #certificates: Certificates | undefined;
   readonly #watch: (() => void) | undefined;
-  readonly #connections = new Map<Http2Session, GrpcConnection>();
+  readonly connections: Connections;
+  readonly #sessions = new Map<Http2Session, GrpcConnection>();
   readonly #config: GrpcConfig;
   #sweeper: NodeJS.Timeout | undefined;
 
-  /** @param what the setting that holds the address, for the error that names it */
-  constructor(what: string, place: Place, config: GrpcConfig, handler: StreamHandler, certificates?: Certificates) {
+  /**
+   * @param what the setting that holds the address, for the error that names it
+   * @param onCut see Connections
+   */
+  constructor(
+    what: string,
+    place: Place,
+    config: GrpcConfig,
+    handler: StreamHandler,
+    certificates?: Certificates,
+    onCut = () => {},
+  ) {
     this.#config = config;
     this.#certificates = certificates;
     const options: SecureServerOptions = {
@@ -67,7 +79,7 @@ export class GrpcServer {
     } else {
       this.#server = createServer(options);
     }
-    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.connections = new Connections(this.#server, onCut);
     let accepted: Socket;
     // Node makes a connection's session while it tells of the connection: the one after the other.
     this.#server.prependListener(
@@ -82,7 +94,7 @@ export class GrpcServer {
       (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags: number, rawHeaders: string[]) => {
         // What a stream dies of is told by its end; without a listener it would end the process.
         stream.on("error", () => {});
-        const connection = stream.session && this.#connections.get(stream.session);
+        const connection = stream.session && this.#sessions.get(stream.session);
         connection?.opened(stream);
         void handler(stream, headers, rawHeaders);
       },
@@ -97,7 +109,7 @@ export class GrpcServer {
 
   /** The connection that a stream is on, as it was accepted. */
   socketOf({ session }: ServerHttp2Stream): Socket | undefined {
-    return session && this.#connections.get(session)?.socket;
+    return session && this.#sessions.get(session)?.socket;
   }
 
   async listen(): Promise<void> {
@@ -105,7 +117,7 @@ export class GrpcServer {
     this.#watch?.();
     this.#sweeper = setInterval(() => {
       const now = performance.now();
-      for (const connection of this.#connections.values()) connection.look(now);
+      for (const connection of this.#sessions.values()) connection.look(now);
     }, SWEEP_MS);
     this.#sweeper.unref();
   }
@@ -115,9 +127,9 @@ export class GrpcServer {
     this.#certificates?.stop();
     if (!this.#listener.listening) return;
     const closed = this.#listener.close();
-    for (const connection of this.#connections.values()) connection.end();
+    for (const connection of this.#sessions.values()) connection.end();
     const cut = setTimeout(() => {
-      for (const connection of this.#connections.values()) connection.cut();
+      for (const connection of this.#sessions.values()) connection.cut();
     }, graceMs);
     await closed;
     clearTimeout(cut);
@@ -126,7 +138,7 @@ export class GrpcServer {
 
   #open(session: ServerHttp2Session, socket: Socket): void {
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-    this.#connections.set(session, new GrpcConnection(session, socket, this.#config.keepalive));
-    session.once("close", () => this.#connections.delete(session));
+    this.#sessions.set(session, new GrpcConnection(session, socket, this.#config.keepalive));
+    session.once("close", () => this.#sessions.delete(session));
   }
 }

@@ -49,6 +49,7 @@ export class OtlpGrpc {
       config,
       (stream, headers, rawHeaders) => this.#handle(stream, headers, rawHeaders),
       certificates,
+      () => intake.cutConnection("grpc"),
     );
   }
 
@@ -72,7 +73,9 @@ export class OtlpGrpc {
         return;
       }
       const host = headers[":authority"] ?? headers.host;
-      const principal = this.#doorkeeper.admit({ socket: this.#server.socketOf(stream), host, rawHeaders });
+      const socket = this.#server.socketOf(stream);
+      const principal = this.#doorkeeper.admit({ socket, host, rawHeaders });
+      this.#server.connections.admitted(socket);
       const signal = this.#signal(headers);
       const coding = parseCoding(headers["grpc-encoding"]?.toString());
       const outcome = await this.#intake.take({

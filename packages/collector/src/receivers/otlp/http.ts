@@ -57,6 +57,7 @@ export class OtlpHttp {
       place,
       (request, response) => void this.#handle(request, response),
       certificates,
+      () => intake.cutConnection("http"),
     );
     this.#server.events
       .on("clientError", (error: ParserError, socket: Duplex) =>
@@ -95,6 +96,7 @@ export class OtlpHttp {
         throw new RequestError("invalid", "the request has no Host header");
       if (hasTwoHosts(rawHeaders)) throw new RequestError("invalid", "the request has more than one Host header");
       const principal = this.#doorkeeper.admit({ socket, host: headers.host, rawHeaders });
+      this.#server.connections.admitted(socket);
       const signal = this.#signal(request);
       if (type !== encoding) throw unsupportedType(type);
       const coding = parseCoding(headers["content-encoding"]);

@@ -53,6 +53,7 @@ export class Intake {
   readonly #counted = new Map<string, { receiver: string; transport: string }>();
   #stopping = false;
   readonly #refusals = new LimitedLine(WARN_EVERY_MS);
+  readonly #cuts = new LimitedLine(WARN_EVERY_MS);
 
   constructor(maxInFlight: number, next: Next, context: CreateContext) {
     this.#next = next;
@@ -108,6 +109,15 @@ export class Intake {
     const requests = this.#refusals.due();
     if (requests > 0) this.#context.log.warn({ err: error.cause ?? error, requests }, "requests are refused");
     return error;
+  }
+
+  /** A connection was ended to make room for another one. */
+  cutConnection(transport: "http" | "grpc"): void {
+    const { telemetry, log, id } = this.#context;
+    telemetry.cutConnections.inc({ receiver: id, transport });
+    const connections = this.#cuts.due();
+    if (connections > 0)
+      log.warn({ transport, connections }, "more connections than there is room for: the oldest are cut");
   }
 
   /** Of the counters. A series that is not there cannot be told from one that nothing has raised yet. */
