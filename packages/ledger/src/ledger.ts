@@ -119,13 +119,23 @@ export class Ledger {
   /**
    * Stores the spans of a request whose flags have a bit of `mask` and not SPAN_MALFORMED.
    *
+   * All of them are encoded in one turn of the event loop: a large request is better appended in parts, one after the other.
+   *
    * Resolves only when all their rows are synced to disk, and the first copies of all duplicates too. The index and its
    * bytes are not used any more once the call has returned its promise. Rejects with LedgerError; then nothing may be
    * acknowledged to the producer, and a retry of the same spans neither loses nor doubles any.
+   *
+   * @param from first span of a part, and `to` the one behind its last; absent: all spans
    */
-  async append(index: SpanIndex, mask: number, facts: CollectorFacts): Promise<AppendResult> {
-    this.#admit(index.bytes.length);
-    const { encoded, settled } = this.#take(index, mask, facts);
+  async append(
+    index: SpanIndex,
+    mask: number,
+    facts: CollectorFacts,
+    from = 0,
+    to = index.count,
+  ): Promise<AppendResult> {
+    this.#admit(to > from ? index.end[to - 1]! - index.start[from]! : 0);
+    const { encoded, settled } = this.#take(() => this.#batch.encode(index, mask, facts, from, to));
     await settled;
     for (const first of encoded.elsewhere) {
       if (await this.window.stored(first)) continue;
@@ -238,9 +248,9 @@ export class Ledger {
   }
 
   /** All of an append that happens in one turn. When it throws, nothing of it is left. */
-  #take(index: SpanIndex, mask: number, facts: CollectorFacts): { encoded: Encoded; settled: Promise<void> } {
+  #take(encode: () => Encoded): { encoded: Encoded; settled: Promise<void> } {
     try {
-      const encoded = this.#batch.encode(index, mask, facts);
+      const encoded = encode();
       const insertion = this.window.commit();
       const { learned } = this.window;
       try {

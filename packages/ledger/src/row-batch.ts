@@ -35,14 +35,14 @@ export class RowBatch {
     this.#writer = writer;
   }
 
-  /** Encodes into `rows`, and stages the key of each row. */
-  encode(index: SpanIndex, mask: number, facts: CollectorFacts): Encoded {
+  /** Encodes the spans from `from` to before `to` into `rows`, and stages the key of each row. */
+  encode(index: SpanIndex, mask: number, facts: CollectorFacts, from: number, to: number): Encoded {
     this.#window.unstage();
     const result: Encoded = { offsets: [0], duplicates: 0, conflicts: 0, waits: false, elsewhere: [], rejected: [] };
     const rows = this.rows;
     const encoder = this.#encoder;
     encoder.begin(facts);
-    for (let span = 0; span < index.count; span++) {
+    for (let span = from; span < to; span++) {
       const flags = index.flags[span]!;
       if ((flags & mask) === 0 || (flags & SPAN_MALFORMED) !== 0) continue;
       const start = rows.length;

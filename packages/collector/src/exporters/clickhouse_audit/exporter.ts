@@ -1,9 +1,11 @@
+import { setImmediate } from "node:timers/promises";
 import { AuditWriter, SegmentShipper, type ShipperState } from "@otel-audit/exporter-clickhouse";
 import { Ledger, LedgerError, type CollectorFacts } from "@otel-audit/ledger";
-import { SPAN_AUDIT } from "@otel-audit/otlp";
+import { SPAN_AUDIT, type SpanIndex } from "@otel-audit/otlp";
 import type { CreateContext, Exporter, Rejection } from "../../component.ts";
-import type { TraceBatch } from "../../trace-batch.ts";
 import { CollectorError } from "../../errors.ts";
+import { partEnd } from "../../parts.ts";
+import type { TraceBatch } from "../../trace-batch.ts";
 import { createSchema, resolveConnection } from "../destination.ts";
 import type { ClickhouseAuditConfig } from "./config.ts";
 import { LEDGER, ledgerOptions } from "./directory.ts";
@@ -66,16 +68,30 @@ export class ClickhouseAuditExporter implements Exporter {
     const { auditCount } = index;
     try {
       if (!this.#ledger) throw new CollectorError("UNAVAILABLE", `${id} is not running`);
-      const result = await this.#ledger.append(index, SPAN_AUDIT, batch.facts ?? ASSERTED);
-      telemetry.records.inc(labels, result.accepted);
-      if (result.duplicates > 0) telemetry.duplicates.inc(labels, result.duplicates);
-      if (result.conflicts > 0) telemetry.conflicts.inc(labels, result.conflicts);
-      return result.rejected.map(({ reason }) => ({ spans: 1, reason }));
+      return await this.#append(this.#ledger, index, batch.facts ?? ASSERTED);
     } catch (error) {
       telemetry.refusedRecords.inc(labels, auditCount);
       this.#onRefusal(error);
       throw error;
     }
+  }
+
+  /** When a later part is refused the whole request comes again, and the window knows the parts that were stored. */
+  async #append(ledger: Ledger, index: SpanIndex, facts: CollectorFacts): Promise<readonly Rejection[]> {
+    const { telemetry, id } = this.#context;
+    const labels = { exporter: id };
+    const rejections: Rejection[] = [];
+    for (let from = 0, to: number; from < index.count; from = to) {
+      // A part of duplicates alone waits for no disk.
+      if (from > 0) await setImmediate();
+      to = partEnd(index, from);
+      const result = await ledger.append(index, SPAN_AUDIT, facts, from, to);
+      telemetry.records.inc(labels, result.accepted);
+      if (result.duplicates > 0) telemetry.duplicates.inc(labels, result.duplicates);
+      if (result.conflicts > 0) telemetry.conflicts.inc(labels, result.conflicts);
+      for (const { reason } of result.rejected) rejections.push({ spans: 1, reason });
+    }
+    return rejections;
   }
 
   async drain(timeoutMs: number): Promise<boolean> {

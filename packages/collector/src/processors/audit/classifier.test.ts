@@ -36,8 +36,8 @@ const classifierOf = (services: string[], instrumented = memory()): Classifier =
   new Classifier(services, new SharedNames(instrumented));
 const anybody = (principal = ""): Sender => ({ principal, mayName: () => true });
 
-function classified(classifier: Classifier, bytes: Uint8Array, sender = anybody()): SpanData[] {
-  const copy = classifier.classify(scanTraces(bytes), sender);
+async function classified(classifier: Classifier, bytes: Uint8Array, sender = anybody()): Promise<SpanData[]> {
+  const copy = await classifier.classify(scanTraces(bytes), sender);
   return copy === undefined
     ? []
     : decodeTraces(copy).resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => [...spans]));
@@ -45,7 +45,7 @@ function classified(classifier: Classifier, bytes: Uint8Array, sender = anybody(
 
 const tool = (more = {}): SpanData => span({ "gen_ai.tool.name": "t", ...more });
 
-describe("Classifier", () => {
+describe("Classifier", async () => {
   it.each<[string, SpanData, Record<string, string>]>([
     [
       "a file by a relative path, which is not relative to the collector",
@@ -113,8 +113,8 @@ describe("Classifier", () => {
       span({ "file.path": "/srv/a b" }, { name: "fs unlink", kind: 1 }),
       { "audit.event.name": "file.delete", "audit.action": "DELETE", "audit.target.id": "file:///srv/a%20b" },
     ],
-  ])("derives a record from %s", (_name, original, expected) => {
-    const [record, ...rest] = classified(classifierOf(["shop"]), request("shop", original));
+  ])("derives a record from %s", async (_name, original, expected) => {
+    const [record, ...rest] = await classified(classifierOf(["shop"]), request("shop", original));
     expect(rest).toEqual([]);
     expect(record!.attributes).toMatchObject({ ...expected, "audit.record.origin": "classified" });
     // Ids and times are its own.
@@ -126,7 +126,7 @@ describe("Classifier", () => {
     });
   });
 
-  it("keeps no secret of the original", () => {
+  it("keeps no secret of the original", async () => {
     const secrets = {
       "http.request.method": "GET",
       "url.full": "https://bob:hunter2@api.example/v1?api_key=hunter2",
@@ -147,57 +147,71 @@ describe("Classifier", () => {
         },
       ],
     });
-    const copy = classifierOf(["*"]).classify(scanTraces(bytes), anybody())!;
+    const copy = (await classifierOf(["*"]).classify(scanTraces(bytes), anybody()))!;
     expect(Buffer.from(copy).includes("https://api.example/v1")).toBe(true);
     expect(Buffer.from(copy).includes("hunter2")).toBe(false);
   });
 
-  it("leaves out other services, server spans, spans without meaning and audit spans", () => {
+  it("leaves out other services, server spans, spans without meaning and audit spans", async () => {
     const http = { "http.request.method": "GET", "url.full": "http://h/" };
-    expect(classified(classifierOf(["shop"]), request("other", span(http)))).toEqual([]);
+    expect(await classified(classifierOf(["shop"]), request("other", span(http)))).toEqual([]);
     expect(
-      classified(
+      await classified(
         classifierOf(["shop"]),
         request("shop", span(http, { kind: 2 }), span({ a: 1 }), span({ ...http, "audit.action": "READ" })),
       ),
     ).toEqual([]);
-    expect(classified(classifierOf(["*"]), request("other", span(http)))).toHaveLength(1);
+    expect(await classified(classifierOf(["*"]), request("other", span(http)))).toHaveLength(1);
   });
 
-  it("cannot be told by a foreign span who acted or that it was an effect", () => {
+  it("cannot be told by a foreign span who acted or that it was an effect", async () => {
     const forged = span({
       "http.request.method": "GET",
       "url.full": "http://h/",
       "audit.record.origin": "effect",
       "audit.target.id": "http://other/",
     });
-    const [record] = classified(classifierOf(["*"]), request("shop", forged));
+    const [record] = await classified(classifierOf(["*"]), request("shop", forged));
     expect(record!.attributes).toMatchObject({ "audit.record.origin": "classified", "audit.target.id": "http://h/" });
   });
 
-  it("is off for a service of which the same sender had effects stored", () => {
+  it("is off for a service of which the same sender had effects stored", async () => {
     const workers = memory();
     const classifier = classifierOf(["*"], workers);
     const http = span({ "http.request.method": "GET", "url.full": "http://h/" });
     const effect = span({ "audit.action": "READ", "audit.record.origin": "effect" });
-    expect(classified(classifier, request("shop", effect, http), anybody("a"))).toHaveLength(1);
-    classifier.learn(scanTraces(request("shop", http, effect)), anybody("a"));
-    classifier.learn(scanTraces(request("till", http, span({ "audit.action": "READ" }))), anybody("a"));
-    expect(classified(classifier, request("shop", http), anybody("a"))).toEqual([]);
-    expect(classified(classifierOf(["*"], workers), request("shop", http), anybody("a"))).toEqual([]);
-    expect(classified(classifier, request("till", http), anybody("a"))).toHaveLength(1);
-    expect(classified(classifier, request("shop", http), anybody("b"))).toHaveLength(1);
-    expect(classified(classifier, request("shop", http), anybody())).toHaveLength(1);
+    expect(await classified(classifier, request("shop", effect, http), anybody("a"))).toHaveLength(1);
+    await classifier.learn(scanTraces(request("shop", http, effect)), anybody("a"));
+    await classifier.learn(scanTraces(request("till", http, span({ "audit.action": "READ" }))), anybody("a"));
+    expect(await classified(classifier, request("shop", http), anybody("a"))).toEqual([]);
+    expect(await classified(classifierOf(["*"], workers), request("shop", http), anybody("a"))).toEqual([]);
+    expect(await classified(classifier, request("till", http), anybody("a"))).toHaveLength(1);
+    expect(await classified(classifier, request("shop", http), anybody("b"))).toHaveLength(1);
+    expect(await classified(classifier, request("shop", http), anybody())).toHaveLength(1);
   });
 
-  it("names the agent, or the service of a span that names none, as far as its sender may", () => {
+  it("names the agent, or the service of a span that names none, as far as its sender may", async () => {
     const bytes = request("shop", tool({ "gen_ai.agent.id": "planner" }), tool({ "gen_ai.agent.id": "other" }), tool());
-    const who = (names: string[]): unknown[] =>
-      classified(classifierOf(["*"]), bytes, {
-        principal: "p",
-        mayName: (id, type) => names.includes(`${type} ${id}`),
-      }).map(({ attributes }) => attributes?.["audit.actor.id"]);
-    expect(who(["agent planner", "service service:shop"])).toEqual(["planner", undefined, "service:shop"]);
-    expect(who([])).toEqual([undefined, undefined, undefined]);
+    const who = async (names: string[]): Promise<unknown[]> => {
+      const sender: Sender = { principal: "p", mayName: (id, type) => names.includes(`${type} ${id}`) };
+      const records = await classified(classifierOf(["*"]), bytes, sender);
+      return records.map(({ attributes }) => attributes?.["audit.actor.id"]);
+    };
+    expect(await who(["agent planner", "service service:shop"])).toEqual(["planner", undefined, "service:shop"]);
+    expect(await who([])).toEqual([undefined, undefined, undefined]);
+  });
+
+  it("lets others have a turn while it reads a request of many spans", async () => {
+    const classifier = classifierOf(["*"]);
+    const index = scanTraces(request("shop", ...Array.from({ length: 20_000 }, () => tool())));
+    const done: string[] = [];
+    const other = async (): Promise<unknown> => new Promise(setImmediate).then(() => done.push("other"));
+    const work = async (name: string, promise: Promise<unknown>): Promise<unknown> =>
+      promise.then(() => done.push(name));
+    await Promise.all([work("classify", classifier.classify(index, anybody())), other()]);
+    const records = scanTraces((await classifier.classify(index, anybody()))!);
+    await Promise.all([work("learn", classifier.learn(records, anybody())), other()]);
+    expect(done).toEqual(["other", "classify", "other", "learn"]);
+    expect(records.count).toBe(20_000);
   });
 });

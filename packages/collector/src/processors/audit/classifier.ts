@@ -44,6 +44,8 @@ import {
   AUDIT_RECORD_ORIGIN_VALUE_EFFECT,
   SCHEMA_VERSION,
 } from "@otel-audit/semantic-conventions";
+import { setImmediate } from "node:timers/promises";
+import { partEnd } from "../../parts.ts";
 import { VERSION } from "../../service/version.ts";
 import type { SharedNames } from "./shared-names.ts";
 import { deriveAction, deriveActor, text, type Attributes, type Sender } from "./derive.ts";
@@ -97,13 +99,23 @@ export class Classifier {
     this.#instrumented = instrumented;
   }
 
-  /** A request with the derived records; undefined where there are none. */
-  classify(index: SpanIndex, sender: Sender): Uint8Array | undefined {
+  /** A request with the derived records; undefined where there are none. `index` is used until it resolves. */
+  async classify(index: SpanIndex, sender: Sender): Promise<Uint8Array | undefined> {
     const requests: Uint8Array[] = [];
+    for (let from = 0, to: number; from < index.count; from = to) {
+      if (from > 0) await setImmediate();
+      to = partEnd(index, from);
+      this.#classifyPart(index, from, to, sender, requests);
+    }
+    // Requests are repeated fields: put one after the other they are one request.
+    return requests.length === 0 ? undefined : Buffer.concat(requests);
+  }
+
+  #classifyPart(index: SpanIndex, from: number, to: number, sender: Sender, requests: Uint8Array[]): void {
     let resourceRow = -1;
     let resource: Attributes = {};
     let isCovered = false;
-    for (let i = 0; i < index.count; i++) {
+    for (let i = from; i < to; i++) {
       if (index.flags[i]! & (SPAN_AUDIT | SPAN_MALFORMED)) continue;
       if (index.resource[i] !== resourceRow) {
         resourceRow = index.resource[i]!;
@@ -114,15 +126,21 @@ export class Classifier {
       const copy = this.#derive(index, i, resource, sender);
       if (copy) requests.push(copy);
     }
-    // Requests are repeated fields: put one after the other they are one request.
-    return requests.length === 0 ? undefined : Buffer.concat(requests);
   }
 
-  /** Remembers which services record their own effects, from a request of which every record was stored. */
-  learn(index: SpanIndex, sender: Sender): void {
+  /** Remembers which services record their own effects, from a request of which every record was stored. `index` is used until it resolves. */
+  async learn(index: SpanIndex, sender: Sender): Promise<void> {
+    for (let from = 0, to: number; from < index.count; from = to) {
+      if (from > 0) await setImmediate();
+      to = partEnd(index, from);
+      this.#learnPart(index, from, to, sender);
+    }
+  }
+
+  #learnPart(index: SpanIndex, from: number, to: number, sender: Sender): void {
     let resourceRow = -1;
     let unknown: string | undefined;
-    for (let i = 0; i < index.count; i++) {
+    for (let i = from; i < to; i++) {
       if ((index.flags[i]! & (SPAN_AUDIT | SPAN_MALFORMED)) !== SPAN_AUDIT) continue;
       if (index.resource[i] !== resourceRow) {
         resourceRow = index.resource[i]!;

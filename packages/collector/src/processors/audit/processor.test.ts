@@ -370,6 +370,16 @@ describe("classify", () => {
     expect(classifiedTools(await sendFrom(by, "support", foreign("c")))).toEqual([]);
     expect(classifiedTools(await sendFrom(by, "refunds", foreign("d")))).toEqual([]);
   });
+
+  it("counts derived records when their request was taken, not each time that it is refused", async () => {
+    const by = processor(config);
+    const spans = [foreign("a"), foreign("b")];
+    failure = new Error("log full");
+    await expect(sendFrom(by, undefined, ...spans)).rejects.toThrow("log full");
+    failure = undefined;
+    await sendFrom(by, undefined, ...spans);
+    expect((await context.telemetry.classifiedRecords.get()).values).toMatchObject([{ value: 2 }]);
+  });
 });
 
 const loaded = (rows: readonly Row[]): number => rows.filter(({ EventName }) => EventName === "policy.loaded").length;

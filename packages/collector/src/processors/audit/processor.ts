@@ -55,22 +55,25 @@ export class AuditProcessor implements Component, Consumer {
     const labels = { processor: id, otel_signal: "traces" };
     telemetry.incomingItems.inc(labels, batch.spans);
     const sender = this.#senders.senderOf(principal);
-    const copies = this.#classifier?.classify(index, sender);
+    const copies = await this.#classifier?.classify(index, sender);
     const classified = copies && scanTraces(copies);
     const records = index.auditCount + (classified?.count ?? 0);
     if (principal !== undefined) this.#admit(principal, records);
     let rejections: readonly Rejection[];
+    let derived = 0;
     try {
       // The copies first: when they cannot be kept the client sends all again, and debug spans are not doubled.
       const facts = principal === undefined ? this.#facts : this.#senders.factsOf(principal);
-      if (classified !== undefined) await this.#keepCopies(classified, facts);
+      if (classified !== undefined) derived = await this.#keepCopies(classified, facts);
       rejections = await this.#next.consume(batch.withFacts(facts));
       if (records > 0) await this.#own.store();
     } catch (error) {
       principal?.refund(records);
       throw error;
     }
-    if (index.auditCount > 0 && rejections.length === 0) this.#classifier?.learn(index, sender);
+    // Only now: what is refused comes again, and its copies with it.
+    if (derived > 0) telemetry.classifiedRecords.inc({ processor: id }, derived);
+    if (index.auditCount > 0 && rejections.length === 0) await this.#classifier?.learn(index, sender);
     telemetry.outgoingItems.inc(labels, batch.spans);
     return rejections;
   }
@@ -88,9 +91,12 @@ export class AuditProcessor implements Component, Consumer {
     }
   }
 
-  async #keepCopies(classified: SpanIndex, facts: CollectorFacts): Promise<void> {
-    await this.#next.consume(TraceBatch.of(classified, { facts: { ...facts, origin: "classified" } }));
-    this.#context.telemetry.classifiedRecords.inc({ processor: this.#context.id }, classified.count);
+  /** How many were taken. */
+  async #keepCopies(classified: SpanIndex, facts: CollectorFacts): Promise<number> {
+    const rejections = await this.#next.consume(
+      TraceBatch.of(classified, { facts: { ...facts, origin: "classified" } }),
+    );
+    return classified.count - rejections.reduce((sum, { spans }) => sum + spans, 0);
   }
 
   /** A log that takes nothing now keeps no collector from starting: then it is stored with the first record that is taken. */
