@@ -382,5 +382,7 @@ describe("errors", () => {
   test("options", () => {
     expect(() => new AuditWriter(engine.writer, { requestTimeoutMs: 5 })).toThrow(/requestTimeoutMs 5/);
     expect(() => new AuditWriter({ url: "nonsense" })).toThrow(/url "nonsense"/);
+    const secret = "tcp://user:s3cret@host:9000?password=s3cret";
+    expect(() => new AuditWriter({ url: secret })).toThrow(/^url "host:9000": not an HTTP address$/);
   });
 });

@@ -71,5 +71,6 @@ export class HttpSource {
 }
 
 function isSame(a: ClickHouseConnection, b: ClickHouseConnection): boolean {
+  if (a.tls !== b.tls) return false;
   return a.url === b.url && a.username === b.username && a.password === b.password && a.database === b.database;
 }

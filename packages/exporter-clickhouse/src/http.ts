@@ -1,9 +1,10 @@
 import { Readable } from "node:stream";
 import { createClient, ClickHouseError as ServerError } from "@clickhouse/client";
-import type { ClickHouseClient, ClickHouseSettings } from "@clickhouse/client";
+import type { ClickHouseClient, ClickHouseSettings, ClickHouseClientConfigOptions } from "@clickhouse/client";
 import type { ClickHouseConnection } from "./connection.ts";
 import { ClickHouseError } from "./errors.ts";
 import type { ClickHouseErrorCode } from "./errors.ts";
+import { TlsAgent } from "./tls-agent.ts";
 import { reasonOf } from "./failure-reason.ts";
 
 /** How the body of an insert is compressed. */
@@ -20,6 +21,9 @@ export interface NativeInsert {
   readonly settings: ClickHouseSettings;
   readonly queryId: string;
 }
+
+/** To one server at one time. */
+const CONNECTIONS = 4;
 
 const AUTHENTICATION = new Set([192, 193, 194, 497, 516]);
 const SCHEMA = new Set([8, 10, 16, 36, 44, 47, 50, 53, 60, 81]);
@@ -44,14 +48,15 @@ export class ClickHouseHttp {
         username: connection.username ?? "default",
         password: connection.password ?? "",
         request_timeout: requestTimeoutMs,
-        max_open_connections: 4,
+        max_open_connections: CONNECTIONS,
+        ...secure(connection),
         application: "otel-audit",
         log: { level: 127 },
       });
     } catch (cause) {
-      throw new ClickHouseError("INVALID_OPTION", "url is not an HTTP address", {
-        cause,
-      });
+      // What stands before the last @ may be credentials, behind ? as well.
+      const shown = connection.url.replace(/^.*@/s, "").replace(/[?#].*$/s, "");
+      throw new ClickHouseError("INVALID_OPTION", `url ${JSON.stringify(shown)}: not an HTTP address`, { cause });
     }
   }
 
@@ -111,6 +116,18 @@ export class ClickHouseHttp {
       throw toClickHouseError(cause, this.#url);
     }
   }
+}
+
+/**
+ * The client's own `tls` option is not used: with a certificate it always says that this is the user's proof, which a server that
+ * asks for a certificate and a password refuses.
+ */
+function secure({ tls, username = "default", password }: ClickHouseConnection): ClickHouseClientConfigOptions {
+  if (tls === undefined) return {};
+  const http_agent = new TlsAgent(tls, CONNECTIONS);
+  if (password !== undefined || tls().cert === undefined) return { http_agent };
+  const http_headers = { "X-ClickHouse-User": username, "X-ClickHouse-SSL-Certificate-Auth": "on" };
+  return { http_agent, http_headers, set_basic_auth_header: false };
 }
 
 /** What the client threw, as this package's error. */

@@ -2,7 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { applySchema, type ClickHouseConnection, type ConnectionSource } from "@otel-audit/exporter-clickhouse";
 import { z } from "zod";
 import type { CreateContext } from "../component.ts";
+import { clientTlsConfig } from "../config/tls.ts";
 import { configError } from "../errors.ts";
+import { ClientTls } from "./client-tls.ts";
 import { EngineConnection } from "../extensions/clickhouse_embedded/connection.ts";
 import { ClickhouseEmbedded } from "../extensions/clickhouse_embedded/engine.ts";
 
@@ -17,6 +19,8 @@ export const destinationShape = {
   endpoint: z.url({ protocol: /^https?$/ }).optional(),
   username: z.string().optional(),
   password: z.string().optional(),
+  /** Of a server: with `cert_file` and no password the certificate says who the user is. */
+  tls: clientTlsConfig.optional(),
   /** Of the tables; letters, digits and underscores. */
   database: z
     .string()
@@ -31,26 +35,26 @@ export const destinationShape = {
   create_schema: z.boolean().default(true),
 };
 
+type DestinationContext = Pick<CreateContext, "id" | "log" | "extension">;
 export type DestinationConfig = z.output<z.ZodObject<typeof destinationShape>>;
 
-/** Exactly one of `engine` and `endpoint`, and `cluster` only with the latter. */
+/** Exactly one of `engine` and `endpoint`, with what belongs to a server only with the latter. */
 export function oneDestination(config: {
   engine?: string | undefined;
   endpoint?: string | undefined;
   cluster?: string | undefined;
+  tls?: unknown;
 }): boolean {
   if (config.engine !== undefined && config.cluster !== undefined) return false;
+  if (config.tls !== undefined && config.endpoint?.startsWith("https:") !== true) return false;
   return (config.engine === undefined) !== (config.endpoint === undefined);
 }
 export const ONE_DESTINATION =
-  "needs exactly one of engine (the id of a clickhouse_embedded extension) and endpoint (the URL of a ClickHouse server, with cluster where it has one)";
+  "needs exactly one of engine (the id of a clickhouse_embedded extension) and endpoint (the URL of a ClickHouse server, with cluster where it has one, and tls where it is https)";
 
 /** The connection of a configured destination, in a worker or the supervisor; that of an embedded engine is another one after a restart. */
-export function resolveConnection(
-  config: DestinationConfig,
-  context: Pick<CreateContext, "id" | "extension">,
-): ConnectionSource {
-  if (config.endpoint !== undefined) return serverConnection(config, config.endpoint);
+export function resolveConnection(config: DestinationConfig, context: DestinationContext): ConnectionSource {
+  if (config.endpoint !== undefined) return serverConnection(config, config.endpoint, context);
   const engine = context.extension(config.engine!);
   if (!(engine instanceof ClickhouseEmbedded || engine instanceof EngineConnection)) {
     throw configError(
@@ -74,19 +78,29 @@ export async function waitAtStart(asked: Promise<void>, tooLong: () => void, sig
 }
 
 /** Creates what is missing on a server, where that is configured; an embedded engine creates its tables itself. */
-export async function createSchema(config: DestinationConfig, signal?: AbortSignal): Promise<void> {
+export async function createSchema(
+  config: DestinationConfig,
+  context: DestinationContext,
+  signal?: AbortSignal,
+): Promise<void> {
   if (config.endpoint !== undefined && config.create_schema)
-    await applySchema(serverConnection(config, config.endpoint), {
+    await applySchema(serverConnection(config, config.endpoint, context), {
       ...(config.cluster !== undefined && { cluster: config.cluster }),
       signal,
     });
 }
 
-function serverConnection(config: DestinationConfig, url: string): ClickHouseConnection {
+function serverConnection(
+  config: DestinationConfig,
+  url: string,
+  { id, log }: DestinationContext,
+): ClickHouseConnection {
+  const tls = config.tls && new ClientTls(`exporters::${id}::tls`, config.tls, log);
   return {
     url,
     database: config.database,
     ...(config.username !== undefined && { username: config.username }),
     ...(config.password !== undefined && { password: config.password }),
+    ...(tls && { tls: () => tls.options }),
   };
 }

@@ -30,6 +30,7 @@ export class PemFiles {
   /** What was last said about files that cannot be used: said once, not every interval. */
   #problem: string | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #readAt = performance.now();
 
   /**
    * @param what the setting that holds the configuration, for errors
@@ -47,6 +48,12 @@ export class PemFiles {
     return this.#pems;
   }
 
+  /** As they are now, or were at most `reload_interval` ago: for those who make connections themselves. */
+  fresh(): Pems {
+    if (performance.now() - this.#readAt >= this.#config.reload_interval) this.#reload(undefined);
+    return this.#pems;
+  }
+
   /** Looks at the files from now on. By time, not by events: a mounted secret changes by a link two directories up. */
   watch(changed?: (pems: Pems) => void): void {
     this.#timer ??= setInterval(() => this.#reload(changed), this.#config.reload_interval);
@@ -59,6 +66,7 @@ export class PemFiles {
   }
 
   #reload(changed: ((pems: Pems) => void) | undefined): void {
+    this.#readAt = performance.now();
     try {
       const pems = this.#read();
       if (this.#problem === undefined && same(pems, this.#pems)) return;

@@ -37,7 +37,7 @@ export interface EmbeddedEngineOptions {
 }
 
 /** An address with a user of the engine's. */
-export type EmbeddedConnection = Required<ClickHouseConnection>;
+export type EmbeddedConnection = Required<Omit<ClickHouseConnection, "tls">>;
 
 /** How the engine's process ended. */
 export interface EngineExit {

@@ -83,7 +83,7 @@ export class AuditDirectory implements Component {
     const close = (): void => void writer.close();
     signal.addEventListener("abort", close, { once: true });
     try {
-      await createSchema(this.#config, signal);
+      await createSchema(this.#config, this.#context, signal);
       if (keptKeys) return;
       // What the log has is newer and must not give way to it.
       for await (const key of writer.recentKeys(Math.max(0, this.#config.window - window.inserted))) {

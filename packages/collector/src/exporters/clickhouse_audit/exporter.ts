@@ -47,7 +47,7 @@ export class ClickhouseAuditExporter implements Exporter {
     this.#writer = new AuditWriter(resolveConnection(this.#config, this.#context), {
       // A server that was away at the start may come without tables.
       ...(this.#config.cluster !== undefined && { cluster: this.#config.cluster }),
-      ...(this.#config.create_schema && { createTables: () => createSchema(this.#config) }),
+      ...(this.#config.create_schema && { createTables: () => createSchema(this.#config, this.#context) }),
     });
     this.#ledger = await this.#openLedger();
     this.#shipper = new SegmentShipper({

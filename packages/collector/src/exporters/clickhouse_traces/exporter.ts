@@ -35,7 +35,7 @@ export class ClickhouseTracesExporter implements Exporter {
   async start(): Promise<void> {
     this.#writer = new TracesWriter(resolveConnection(this.#config, this.#context));
     if (this.#context.worker.index > 0) return;
-    const tables = createSchema(this.#config).catch((error: unknown) => {
+    const tables = createSchema(this.#config, this.#context).catch((error: unknown) => {
       this.#context.log.warn({ err: error }, "the schema could not be applied; inserts will be tried all the same");
     });
     await waitAtStart(tables, () =>
@@ -64,7 +64,7 @@ export class ClickhouseTracesExporter implements Exporter {
       await this.#writer!.insert(request);
     } catch (error) {
       // A server that was away at the start may come without tables: the next try finds them.
-      if (error instanceof ClickHouseError && error.code === "SCHEMA") await createSchema(this.#config);
+      if (error instanceof ClickHouseError && error.code === "SCHEMA") await createSchema(this.#config, this.#context);
       throw error;
     }
   }

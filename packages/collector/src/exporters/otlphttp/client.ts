@@ -1,6 +1,6 @@
 import { Agent as HttpAgent, request as httpRequest, type ClientRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import type { ClientTls } from "./tls.ts";
+import type { ClientTls } from "../client-tls.ts";
 
 /** Of an answer that is read: enough for a reason in a log line. */
 const MAX_ANSWER_BYTES = 64 * 1024;

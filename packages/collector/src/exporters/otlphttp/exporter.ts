@@ -1,11 +1,11 @@
 import type { CreateContext, Exporter, Rejection, Signal, SignalBatch } from "../../component.ts";
 import { signalItems } from "../../signal-items.ts";
 import type { TraceBatch } from "../../trace-batch.ts";
+import { ClientTls } from "../client-tls.ts";
 import { debugRequest } from "../debug-queue.ts";
 import { QueueRoom } from "../queue-room.ts";
 import { SIGNALS, type OtlphttpConfig } from "./config.ts";
 import { SignalSender } from "./sender.ts";
-import { ClientTls } from "./tls.ts";
 
 /** Forwards requests to an OTLP/HTTP backend as the very bytes that came, or as slices of them. */
 export class OtlphttpExporter implements Exporter {
@@ -22,9 +22,7 @@ export class OtlphttpExporter implements Exporter {
     this.#rooms = new Map(SIGNALS.map((signal) => [signal, new QueueRoom(signal, context)]));
   }
 
-  async start(): Promise<void> {
-    this.#tls?.watch();
-  }
+  async start(): Promise<void> {}
 
   async consume(batch: TraceBatch): Promise<readonly Rejection[]> {
     this.#sender("traces").put(debugRequest(batch));
@@ -42,7 +40,6 @@ export class OtlphttpExporter implements Exporter {
   }
 
   async shutdown(): Promise<void> {
-    this.#tls?.stop();
     await Promise.all([...this.#senders.values()].map((sender) => sender.close()));
   }
 

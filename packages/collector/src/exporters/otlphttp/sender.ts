@@ -6,7 +6,7 @@ import { redactUrl } from "../../config/secret.ts";
 import type { QueueRoom } from "../queue-room.ts";
 import { OtlpClient } from "./client.ts";
 import { signalUrl, type OtlphttpConfig } from "./config.ts";
-import type { ClientTls } from "./tls.ts";
+import type { ClientTls } from "../client-tls.ts";
 
 const gzipAsync = promisify<Uint8Array, Buffer>(gzip);
 

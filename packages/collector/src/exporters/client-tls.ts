@@ -1,9 +1,9 @@
 import type { ConnectionOptions } from "node:tls";
 import type { Logger } from "pino";
-import type { ClientTlsConfig } from "../../config/tls.ts";
-import { PemFiles } from "../../service/pem-files.ts";
+import type { ClientTlsConfig } from "../config/tls.ts";
+import { PemFiles } from "../service/pem-files.ts";
 
-/** How connections to the backend are made; its files are read again when they change. */
+/** How connections to a server are made; the files are looked at again when one is made. */
 export class ClientTls {
   readonly #files: PemFiles;
   readonly #fixed: ConnectionOptions;
@@ -18,14 +18,6 @@ export class ClientTls {
 
   /** For the next connection. */
   get options(): ConnectionOptions {
-    return { ...this.#files.current, ...this.#fixed };
-  }
-
-  watch(): void {
-    this.#files.watch();
-  }
-
-  stop(): void {
-    this.#files.stop();
+    return { ...this.#files.fresh(), ...this.#fixed };
   }
 }
