@@ -1,14 +1,14 @@
 import { printableLines } from "./output/text.ts";
 
-/** What the shell is told: 0 fine, 1 the answer is no, 2 wrong use or configuration. */
+/** What the shell is told: 0 fine, 1 the answer is no or it did not work, 2 wrong use or configuration. */
 export const ExitCode = { Ok: 0, No: 1, Usage: 2 } as const;
 
 /**
  * Why a command could not run:
  *
  * - `USAGE`: an option has a wrong value; the message names option, value and what is accepted
- * - `NO_DATA`: the data directory or the server is not there, or does not let us in
- * - `FAILED`: it was tried and did not work
+ * - `NO_DATA`: an option names a place where no records are, or that does not let us in
+ * - `FAILED`: it was tried and did not work; it may the next time
  */
 export type CliErrorCode = "USAGE" | "NO_DATA" | "FAILED";
 
@@ -21,6 +21,20 @@ export class CliError extends Error {
     super(message, options);
     this.code = code;
   }
+}
+
+/** Codes of all packages' errors that say: asked like this, it does not work the next time either. */
+const WRONG_USE: ReadonlySet<unknown> = new Set([
+  "USAGE",
+  "NO_DATA",
+  "INVALID_CONFIG",
+  "INVALID_OPTION",
+  "INVALID_ARGUMENT",
+]);
+
+/** A supervisor need not start a process again that ends so. */
+export function isWrongUse(error: unknown): boolean {
+  return error instanceof Error && "code" in error && WRONG_USE.has(error.code);
 }
 
 /** For a person; the stack only with DEBUG=otel-audit. What a server or a file put into the message stays harmless. */

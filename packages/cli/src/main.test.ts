@@ -109,7 +109,7 @@ describe("output", () => {
     });
     closeSync(full);
     expect(stderr).toMatch(/cannot write to standard output: ENOSPC/);
-    expect(status).toBe(2);
+    expect(status).toBe(1);
   });
 });
 

@@ -7,13 +7,13 @@ import { queryCommand } from "./commands/query.ts";
 import { runCommand } from "./commands/run.ts";
 import { schemaCommand } from "./commands/schema.ts";
 import { shipCommand } from "./commands/ship.ts";
-import { ExitCode, describeError } from "./errors.ts";
+import { ExitCode, describeError, isWrongUse } from "./errors.ts";
 import { tell, toleratePipes } from "./output/stdout.ts";
 import { VERSION } from "./version.ts";
 
 const HELP = `
-Exit code: 0 fine; 1 the answer is no (a policy has errors, a test failed, records are left); 2 wrong use or configuration, or it did not
-work. \`run\` ends with the exit code of its command.
+Exit code: 0 fine; 1 the answer is no (a policy has errors, records are left), or it did not work; 2 wrong use or configuration.
+\`run\` ends with the exit code of its command.
 
 Examples:
   otel-audit run -- node agent.js
@@ -26,7 +26,6 @@ const program = new Command("otel-audit")
   .configureHelp({ sortSubcommands: false })
   .enablePositionalOptions()
   .showHelpAfterError("(--help shows what is accepted)")
-  .enablePositionalOptions()
   .exitOverride()
   .addCommand(runCommand())
   .addCommand(collectorCommand())
@@ -49,7 +48,7 @@ try {
     process.exitCode = error.exitCode === 0 ? ExitCode.Ok : ExitCode.Usage;
   } else {
     tell(`otel-audit: ${describeError(error)}`);
-    process.exitCode = ExitCode.Usage;
+    process.exitCode = isWrongUse(error) ? ExitCode.Usage : ExitCode.No;
   }
 }
 

@@ -28,6 +28,13 @@ export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Why a file could not be read or written, where the caller names it: `no such file or directory`. */
+export function fileTrouble(error: unknown): string {
+  const message = errorMessage(error);
+  // Node writes "ENOENT: no such file or directory, open '/x'".
+  return /^[A-Z0-9]+: (?<reason>[^,]+), /.exec(message)?.groups?.["reason"] ?? message;
+}
+
 /** A configuration error at a YAML path, written as otelcol writes it: `service::pipelines::traces: …`. */
 export function configError(path: readonly PropertyKey[], message: string): CollectorError {
   const where = path.length === 0 ? "" : `${path.map(String).join("::")}: `;

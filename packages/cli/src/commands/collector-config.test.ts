@@ -62,7 +62,7 @@ describe("collector validate", () => {
   it("names the file that cannot be read", async () => {
     const { code, stderr } = await otelAudit("collector", "--config", join(dir, "nosuch.yaml"));
     expect(code).toBe(2);
-    expect(stderr).toContain(`cannot read "${join(dir, "nosuch.yaml")}": ENOENT`);
+    expect(stderr).toContain(`cannot read "${join(dir, "nosuch.yaml")}": no such file or directory`);
   });
 });
 

@@ -136,7 +136,7 @@ export class RecordSource {
     const cause = error instanceof Error ? error : new Error(String(error));
     if (cause instanceof CliError) return cause;
     if (!(cause instanceof ClickHouseError)) {
-      return new CliError("NO_DATA", `${this.#where} cannot be reached: ${networkError(cause)}`, { cause });
+      return new CliError("FAILED", `${this.#where} cannot be reached: ${networkError(cause)}`, { cause });
     }
     if (REFUSED.has(cause.code)) {
       return new CliError(
@@ -207,7 +207,7 @@ async function openEngine(dataDir: string, state: CollectorState | undefined): P
       const holder = state?.isAlive
         ? `; the collector (process ${state.pid}) seems to have it open, but does not answer`
         : "";
-      throw new CliError("NO_DATA", `cannot open the records in ${shownPath(dataDir)}: ${reason}${holder}`, { cause });
+      throw new CliError("FAILED", `cannot open the records in ${shownPath(dataDir)}: ${reason}${holder}`, { cause });
     }
   }
 }

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { CollectorError, errorMessage } from "../errors.ts";
+import { CollectorError, fileTrouble } from "../errors.ts";
 import { DEFAULT_CONFIG } from "./default-config.ts";
 import { parseYaml } from "./yaml.ts";
 
@@ -53,7 +53,7 @@ async function readConfigFile(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (cause) {
-    throw new CollectorError("INVALID_CONFIG", `--config: cannot read "${file}": ${errorMessage(cause)}`, { cause });
+    throw new CollectorError("INVALID_CONFIG", `--config: cannot read "${file}": ${fileTrouble(cause)}`, { cause });
   }
 }
 

@@ -186,7 +186,7 @@ describe("a worker", () => {
     await using collector = await startProcess(process.execPath, args);
     await collector.waitForLine("collector is ready");
     writeFileSync(signal, "");
-    expect(await collector.exited).toEqual({ code: 2, signal: null });
+    expect(await collector.exited).toEqual({ code: 1, signal: null });
     expect(collector.stderr).toContain("worker 1 died: broken on purpose");
   });
 });
