@@ -1,7 +1,6 @@
 import type { ConnectionOptions } from "node:tls";
-import type { Logger } from "pino";
 import type { ClientTlsConfig } from "../config/tls.ts";
-import { PemFiles } from "../service/pem-files.ts";
+import { PemFiles, type PemContext } from "../service/pem-files.ts";
 
 /** How connections to a server are made; the files are looked at again when one is made. */
 export class ClientTls {
@@ -9,11 +8,11 @@ export class ClientTls {
   readonly #fixed: ConnectionOptions;
 
   /** As `PemFiles`. */
-  constructor(what: string, config: ClientTlsConfig, log: Logger) {
-    this.#files = new PemFiles(what, config, log);
+  constructor(what: string, config: ClientTlsConfig, context: PemContext) {
+    this.#files = new PemFiles(what, config, context);
     const name = config.server_name_override;
     this.#fixed = { rejectUnauthorized: !config.insecure_skip_verify, ...(name !== undefined && { servername: name }) };
-    if (config.insecure_skip_verify) log.warn(`${what}::insecure_skip_verify: whoever answers is believed`);
+    if (config.insecure_skip_verify) context.log.warn(`${what}::insecure_skip_verify: whoever answers is believed`);
   }
 
   /** For the next connection. */

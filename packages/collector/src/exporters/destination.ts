@@ -35,7 +35,7 @@ export const destinationShape = {
   create_schema: z.boolean().default(true),
 };
 
-type DestinationContext = Pick<CreateContext, "id" | "log" | "extension">;
+type DestinationContext = Pick<CreateContext, "id" | "log" | "health" | "extension">;
 export type DestinationConfig = z.output<z.ZodObject<typeof destinationShape>>;
 
 /** Exactly one of `engine` and `endpoint`, with what belongs to a server only with the latter. */
@@ -93,9 +93,9 @@ export async function createSchema(
 function serverConnection(
   config: DestinationConfig,
   url: string,
-  { id, log }: DestinationContext,
+  { id, log, health }: DestinationContext,
 ): ClickHouseConnection {
-  const tls = config.tls && new ClientTls(`exporters::${id}::tls`, config.tls, log);
+  const tls = config.tls && new ClientTls(`exporters::${id}::tls`, config.tls, { log, health });
   return {
     url,
     database: config.database,

@@ -1,7 +1,6 @@
 import type { Server, TlsOptions } from "node:tls";
-import type { Logger } from "pino";
 import type { TlsConfig } from "../config/tls.ts";
-import { PemFiles } from "./pem-files.ts";
+import { PemFiles, type PemContext } from "./pem-files.ts";
 
 /** A client that does not finish its handshake holds a connection for so long. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -12,8 +11,8 @@ export class Certificates {
   readonly #asksClients: boolean;
 
   /** As `PemFiles`. */
-  constructor(what: string, config: TlsConfig, log: Logger) {
-    this.#files = new PemFiles(what, config, log);
+  constructor(what: string, config: TlsConfig, context: PemContext) {
+    this.#files = new PemFiles(what, config, context);
     this.#asksClients = config.client_ca_file !== undefined;
   }
 

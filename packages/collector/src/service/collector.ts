@@ -78,7 +78,12 @@ export class Collector {
       },
       { log, health, failed: (error) => this.#fail(error) },
     );
-    this.#metrics = metricsServer(telemetry.metrics, { log, portOffset, expose: () => this.#exposeMetrics() });
+    this.#metrics = metricsServer(telemetry.metrics, {
+      log,
+      health: health.of("supervisor"),
+      portOffset,
+      expose: () => this.#exposeMetrics(),
+    });
   }
 
   /**

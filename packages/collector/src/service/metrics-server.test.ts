@@ -10,6 +10,7 @@ import { makeCertificate } from "../../../../test/support/certificate.ts";
 import { tempDir } from "../../../../test/support/index.ts";
 import { documentSchema } from "../config/schema.ts";
 import type { HttpServer } from "./http-server.ts";
+import { HealthState } from "./health-state.ts";
 import { metricsServer } from "./metrics-server.ts";
 
 const log = pino({ level: "silent" });
@@ -21,7 +22,12 @@ afterEach(async () => {
 
 async function start(metrics: Record<string, unknown>): Promise<string> {
   const { service } = documentSchema.parse({ service: { pipelines: {}, telemetry: { metrics } } });
-  const server = metricsServer(service.telemetry.metrics, { log, portOffset: 0, expose })!;
+  const server = metricsServer(service.telemetry.metrics, {
+    log,
+    health: new HealthState().of("test"),
+    portOffset: 0,
+    expose,
+  })!;
   running.push(server);
   await server.listen();
   return server.url!.replace("0.0.0.0", "127.0.0.1");

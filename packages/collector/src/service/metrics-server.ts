@@ -1,4 +1,4 @@
-import type { Logger } from "pino";
+import type { SupervisorContext } from "../component.ts";
 import { isLoopback, offsetPort } from "../config/address.ts";
 import type { ServiceConfig } from "../config/schema.ts";
 import { Certificates } from "./certificates.ts";
@@ -9,7 +9,7 @@ const WHAT = "service::telemetry::metrics";
 /** `/metrics` where the configuration says; undefined where it says nothing. */
 export function metricsServer(
   { address, tls }: ServiceConfig["telemetry"]["metrics"],
-  { log, portOffset, expose }: { log: Logger; portOffset: number; expose: () => Promise<Page> },
+  { log, health, portOffset, expose }: Surroundings,
 ): HttpServer | undefined {
   if (!address) return undefined;
   // However many ask, all of them wait for one page.
@@ -33,8 +33,12 @@ export function metricsServer(
         },
       );
     },
-    tls && new Certificates(`${WHAT}::tls`, tls, log),
+    tls && new Certificates(`${WHAT}::tls`, tls, { log, health }),
   );
+}
+
+interface Surroundings extends Pick<SupervisorContext, "log" | "health" | "portOffset"> {
+  readonly expose: () => Promise<Page>;
 }
 
 interface Page {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
-import type { Logger } from "pino";
+import type { CreateContext } from "../component.ts";
 import { CollectorError, errorMessage } from "../errors.ts";
 
 /** What is in the files. */
@@ -21,11 +21,14 @@ export interface PemConfig {
   readonly reload_interval: number;
 }
 
+/** Where trouble is told; health knows it by the setting. */
+export type PemContext = Pick<CreateContext, "log" | "health">;
+
 /** The files of a TLS server or client, read again when they change. */
 export class PemFiles {
   readonly #config: PemConfig;
   readonly #what: string;
-  readonly #log: Logger;
+  readonly #context: PemContext;
   #pems: Pems;
   /** What was last said about files that cannot be used: said once, not every interval. */
   #problem: string | undefined;
@@ -36,10 +39,10 @@ export class PemFiles {
    * @param what the setting that holds the configuration, for errors
    * @throws CollectorError `INVALID_CONFIG` when a file cannot be read or key and certificate do not belong together
    */
-  constructor(what: string, config: PemConfig, log: Logger) {
+  constructor(what: string, config: PemConfig, context: PemContext) {
     this.#what = what;
     this.#config = config;
-    this.#log = log;
+    this.#context = context;
     this.#pems = this.#read();
   }
 
@@ -67,18 +70,21 @@ export class PemFiles {
 
   #reload(changed: ((pems: Pems) => void) | undefined): void {
     this.#readAt = performance.now();
+    const { log, health } = this.#context;
     try {
       const pems = this.#read();
       if (this.#problem === undefined && same(pems, this.#pems)) return;
+      if (this.#problem !== undefined) health.set(this.#what, undefined);
       this.#problem = undefined;
       this.#pems = pems;
       changed?.(pems);
-      this.#log.info({ tls: this.#what }, "certificates were read again");
+      log.info({ tls: this.#what }, "certificates were read again");
     } catch (error) {
       const problem = errorMessage(error);
       if (problem === this.#problem) return;
       this.#problem = problem;
-      this.#log.error({ tls: this.#what, err: error }, "the certificates cannot be used; the ones before stay in use");
+      log.error({ tls: this.#what, err: error }, "the certificates cannot be used; the ones before stay in use");
+      health.set(this.#what, `the certificates cannot be used; the ones before stay in use: ${problem}`);
     }
   }
 

@@ -18,7 +18,7 @@ export class OtlphttpExporter implements Exporter {
   constructor(config: OtlphttpConfig, context: CreateContext) {
     this.#config = config;
     this.#context = context;
-    this.#tls = config.tls && new ClientTls(`exporters::${context.id}::tls`, config.tls, context.log);
+    this.#tls = config.tls && new ClientTls(`exporters::${context.id}::tls`, config.tls, context);
     this.#rooms = new Map(SIGNALS.map((signal) => [signal, new QueueRoom(signal, context)]));
   }
 

@@ -47,15 +47,19 @@ export class CredentialsFile implements Component {
 
   /** A file that cannot be used leaves those in force that it had before; each trouble is told once. */
   async #reload(file: string): Promise<void> {
-    const { log } = this.#context;
+    const { log, health, id } = this.#context;
     const timer = this.#timer;
     try {
       const isNew = await this.#load(file);
       if (isNew || this.#trouble !== "") log.info({ file, isNew }, "credentials were read again");
+      if (this.#trouble !== "") health.set(id, undefined);
       this.#trouble = "";
     } catch (error) {
       const trouble = errorMessage(error);
-      if (trouble !== this.#trouble) log.error({ file, reason: trouble }, "credentials stay as they were before");
+      if (trouble !== this.#trouble) {
+        log.error({ file, reason: trouble }, "credentials stay as they were before");
+        health.set(id, `credentials stay as they were before: ${trouble}`);
+      }
       this.#trouble = trouble;
     }
     if (timer === this.#timer) this.#again(file);

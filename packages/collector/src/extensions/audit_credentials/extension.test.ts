@@ -23,6 +23,7 @@ const yaml = (id: string, token: string): string =>
 const memory = (): SharedArrayBuffer => new SharedArrayBuffer(SharedState.byteLength);
 const logged: string[] = [];
 let started: AuditCredentials | undefined;
+let problems: () => ReadonlyMap<string, string>;
 
 /** Both parts, as a service has them. */
 async function start(config: Record<string, unknown>): Promise<AuditCredentials> {
@@ -30,6 +31,7 @@ async function start(config: Record<string, unknown>): Promise<AuditCredentials>
   const id = "audit_credentials";
   const parsed = auditCredentialsConfig.parse(config);
   const supervision = testSupervision(id, { log });
+  problems = () => supervision.context.health.problems();
   started = together(
     new CredentialsFile(parsed, supervision.context),
     new AuditCredentials(parsed, testContext(id, { log, told: supervision.told })),
@@ -171,7 +173,9 @@ describe("the file", () => {
       [yaml("refunds", "two"), 'the id \\"refunds\\" stands there twice'],
       ["", "credentials"],
     ] as const) {
-      await writeFile(file, text);
+      // In one step: a file that is still empty is another trouble.
+      await writeFile(`${file}.new`, text);
+      await rename(`${file}.new`, file);
       await vi.waitFor(() => expect(logged.join("")).toContain(reason));
     }
     await rm(file);
@@ -180,9 +184,11 @@ describe("the file", () => {
     const told = logged.filter((line) => line.includes("credentials stay as they were before"));
     expect(told.length).toBe(new Set(told.map((line) => /"reason":"(.*?)","msg/.exec(line)![1])).size);
     expect(refusal(extension, bearer("two"))).toBe("b");
+    expect(problems().get("audit_credentials")).toMatch(/^credentials stay as they were before: ENOENT/);
 
     await writeFile(file, yaml("c", "three"));
     await vi.waitFor(() => expect(refusal(extension, bearer("three"))).toBe("c"));
+    await vi.waitFor(() => expect([...problems()]).toEqual([]));
   });
 
   it.each([

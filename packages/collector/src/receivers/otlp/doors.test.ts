@@ -60,6 +60,7 @@ interface Running {
   readonly principals: (string | undefined)[];
   readonly guard: Guard;
   readonly logged: string[];
+  readonly problems: ReadonlyMap<string, string>;
 }
 
 async function start(protocols: Record<string, unknown>): Promise<Running> {
@@ -70,17 +71,14 @@ async function start(protocols: Record<string, unknown>): Promise<Running> {
     principals.push(principal?.id);
     return [];
   };
-  const receiver = new OtlpReceiver(
-    otlpConfig.parse({ protocols }),
-    { traces: { consume } },
-    testContext("otlp", {
-      extension: (id) => (id === "guard" ? guard : undefined),
-      log: pino({ level: "info" }, { write: (line: string) => void logged.push(line) }),
-    }),
-  );
+  const context = testContext("otlp", {
+    extension: (id) => (id === "guard" ? guard : undefined),
+    log: pino({ level: "info" }, { write: (line: string) => void logged.push(line) }),
+  });
+  const receiver = new OtlpReceiver(otlpConfig.parse({ protocols }), { traces: { consume } }, context);
   started.push(receiver);
   await receiver.start();
-  return { receiver, principals, guard, logged };
+  return { receiver, principals, guard, logged, problems: context.health.problems() };
 }
 
 interface ClientOptions extends RequestOptions {
@@ -198,7 +196,7 @@ describe("TLS", () => {
 
   it("reads changed files again, keeps connections, and keeps the old ones while the new ones are broken", async () => {
     const { dir, server, client, tls } = certificates();
-    const { receiver, logged } = await start(both({ tls: { ...tls, reload_interval: "100ms" } }));
+    const { receiver, logged, problems } = await start(both({ tls: { ...tls, reload_interval: "100ms" } }));
     for (const url of [receiver.endpoints.otlpHttp!, receiver.endpoints.otlpGrpc!]) {
       const open = await handshake(url);
       expect(open.getPeerX509Certificate()?.toString()).toBe(server.cert);
@@ -207,6 +205,7 @@ describe("TLS", () => {
     const kept = await handshake(receiver.endpoints.otlpHttp!);
     writeFileSync(tls["cert_file"]!, "broken");
     await expect.poll(() => logged.filter((line) => line.includes("cannot be used")).length).toBe(2);
+    expect(problems.get("receivers::otlp::protocols::http::tls")).toContain("the ones before stay in use");
     expect((await post(receiver.endpoints.otlpHttp!, { ca: server.cert })).status).toBe(200);
     const renewed = makeCertificate();
     write(dir, renewed, client);
@@ -219,6 +218,7 @@ describe("TLS", () => {
         })
         .toBe(renewed.cert);
     }
+    expect([...problems]).toEqual([]);
     expect(await call(receiver.endpoints.otlpGrpc!, credentials.createSsl(Buffer.from(renewed.cert)))).toBeUndefined();
     const answer = new Promise<string>((resolve) => kept.once("data", (chunk: Buffer) => resolve(chunk.toString())));
     kept.write(

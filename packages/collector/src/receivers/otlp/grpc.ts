@@ -42,7 +42,7 @@ export class OtlpGrpc {
     this.#intake = intake;
     this.#doorkeeper = new Doorkeeper(path, config, context);
     const what = path.join("::");
-    const certificates = config.tls && new Certificates(`${what}::tls`, config.tls, context.log);
+    const certificates = config.tls && new Certificates(`${what}::tls`, config.tls, context);
     this.#server = new GrpcServer(
       `${what}::endpoint`,
       place,

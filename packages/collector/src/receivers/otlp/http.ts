@@ -51,7 +51,7 @@ export class OtlpHttp {
     this.#intake = intake;
     this.#doorkeeper = new Doorkeeper(path, config, context);
     const what = path.join("::");
-    const certificates = config.tls && new Certificates(`${what}::tls`, config.tls, context.log);
+    const certificates = config.tls && new Certificates(`${what}::tls`, config.tls, context);
     this.#server = new HttpServer(
       `${what}::endpoint`,
       place,
