@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type SpanIndex, SPAN_AUDIT, encodeSpan, frameSpans, scanTraces } from "@otel-audit/otlp";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { mountSmallDisk, tempDir } from "../../../test/support/index.ts";
@@ -279,7 +280,7 @@ describe("segments (L4)", () => {
     }
   });
 
-  test("close at the month of ReceivedAt, which never runs backwards", async () => {
+  test("close at the month of ReceivedAt, which does not follow a small step back", async () => {
     const times = [
       "2026-11-30T23:59:59Z",
       "2026-12-01T00:00:00Z",
@@ -299,6 +300,25 @@ describe("segments (L4)", () => {
       ["202701", 1],
     ]);
     expect((await rows(ledger)).map((row) => row["ReceivedAt"])).toEqual([times[0], times[1], times[1], times[3]]);
+  });
+
+  test("a clock that was wrong and is set right: ReceivedAt follows it, said once, and the age of what waits is true", async () => {
+    const [right, wrong] = [ns("2026-11-30T00:00:00Z"), ns("2036-11-30T00:00:00Z")];
+    const alarms: LedgerAlarm[] = [];
+    let now = wrong;
+    const ledger = await open({ now: () => now, onAlarm: (alarm) => alarms.push(alarm) });
+    await append(ledger, ["a"]);
+    now = right;
+    for (const id of ["b", "c"]) await append(ledger, [id]);
+    expect(alarms).toMatchObject([{ code: "CLOCK", message: expect.stringContaining("went back by 315") }]);
+    await sleep(20);
+    const before = ledger.stats().oldestUnexportedMs;
+    expect(before).toBeGreaterThanOrEqual(19);
+    await ledger.rotate();
+    expect(ledger.stats().oldestUnexportedMs).toBeGreaterThanOrEqual(before);
+    expect(ledger.stats().oldestUnexportedMs).toBeLessThan(600_000);
+    expect((await rows(ledger)).map((row) => row["ReceivedAt"])).toEqual([wrong, right, right]);
+    expect(ledger.closedSegments().map(({ partition }) => partition)).toEqual(["203611", "202611"]);
   });
 
   test("rotation of nothing is nothing; removal forgets the file", async () => {

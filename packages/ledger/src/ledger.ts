@@ -18,6 +18,8 @@ import { RecordWindow } from "./window.ts";
 import { MAX_WRITERS } from "./window-memory.ts";
 
 const MAX_INT64 = 0x7fff_ffff_ffff_ffffn;
+/** So far back a clock that is being corrected goes without anybody's notice, ns. */
+const MAX_CLOCK_STEP = 1_000_000_000n;
 
 /**
  * A stream of a durable log of audit records: spans in, rows on disk, closed segments out. Every open starts a new stream
@@ -50,7 +52,7 @@ export class Ledger {
     this.#options = options;
     this.#directory = directory;
     this.#shared = new SharedBytes(share.bytes);
-    this.#closed = writer === 0 ? [...share.recovered] : [];
+    this.#closed = writer === 0 ? share.recovered.map((stored) => ({ ...stored, since: this.#since(stored) })) : [];
     this.#closedBytes = this.#closed.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
     this.#stream = uuidBytes(this.streamId);
     this.#batch = new RowBatch(this.window, writer);
@@ -180,14 +182,13 @@ export class Ledger {
   }
 
   stats(): LedgerStats {
-    const oldest = this.#closed[0]?.openedAt ?? this.#log.oldestReceivedAt;
-    const age = oldest === undefined ? 0 : Number((this.#options.now() - oldest) / 1_000_000n);
+    const oldest = this.#closed[0]?.since ?? this.#log.oldestSince;
     return {
       openRows: this.#log.openRows,
       openBytes: this.#log.openBytes,
       logBytes: this.#logBytes(),
       segments: this.#closed.length,
-      oldestUnexportedMs: Math.max(0, age),
+      oldestUnexportedMs: oldest === undefined ? 0 : performance.now() - oldest,
     };
   }
 
@@ -294,6 +295,7 @@ export class Ledger {
         count,
         firstSequence,
         receivedAt,
+        since: performance.now(),
         partition: partitionOf(receivedAt),
         rotate: false,
         settle: (error) => {
@@ -312,11 +314,24 @@ export class Ledger {
     });
   }
 
-  /** Never runs backwards within a stream: after a jump back of the clock it stands until the clock caught up. */
+  /** Of what an earlier process left only the wall clock knows how old it is. */
+  #since({ openedAt }: StoredSegment): number {
+    return performance.now() - Math.max(0, Number((this.#options.now() - openedAt) / 1_000_000n));
+  }
+
+  /**
+   * After a small step back of the clock it stands until the clock caught up. A large one means that the time before was
+   * wrong: to stay there would put all records to come into that time.
+   */
   #receivedAt(): bigint {
     const now = this.#options.now();
     const bounded = now < 0n ? 0n : now > MAX_INT64 ? MAX_INT64 : now;
-    if (bounded > this.#lastReceivedAt) this.#lastReceivedAt = bounded;
+    const behind = this.#lastReceivedAt - bounded;
+    if (behind > MAX_CLOCK_STEP) {
+      const message = `the clock went back by ${behind / MAX_CLOCK_STEP} s: ReceivedAt of records before may be wrong`;
+      this.#alarm({ code: "CLOCK", message });
+    }
+    if (behind < 0n || behind > MAX_CLOCK_STEP) this.#lastReceivedAt = bounded;
     return this.#lastReceivedAt;
   }
 

@@ -156,7 +156,7 @@ async function checkClosed(
   try {
     const segment = describeWhole(file);
     const openedAt = file.rows[0]?.receivedAt ?? 0n;
-    return { stored: [{ segment, fileBytes: file.scan.bytes.length, openedAt, keys: [] }], rows: file.rows };
+    return { stored: [{ segment, fileBytes: file.scan.bytes.length, openedAt, since: 0, keys: [] }], rows: file.rows };
   } catch (cause) {
     return quarantine(recovery, file, file.rows, streamId, nextNumber, cause);
   }
@@ -219,7 +219,7 @@ async function closeInPlace(
   }
   await io.rename(file.path, finalPath);
   await io.syncDirectory(path.dirname(finalPath));
-  return { segment, fileBytes: writer.position, openedAt: first.receivedAt, keys: [] };
+  return { segment, fileBytes: writer.position, openedAt: first.receivedAt, since: 0, keys: [] };
 }
 
 async function quarantine(

@@ -15,6 +15,8 @@ export interface PendingRows {
   readonly count: number;
   readonly firstSequence: bigint;
   readonly receivedAt: bigint;
+  /** The same on the monotonic clock. */
+  readonly since: number;
   readonly partition: string;
   /** Close the open segment before this is settled. */
   readonly rotate: boolean;
@@ -96,10 +98,10 @@ export class SegmentLog {
     return this.#retired.reduce((sum, file) => sum + file.fileBytes, this.#pendingBytes + (this.#open?.fileBytes ?? 0));
   }
 
-  /** ReceivedAt of the oldest row that is not in a closed segment. */
-  get oldestReceivedAt(): bigint | undefined {
+  /** When the oldest row that is not in a closed segment came, on the monotonic clock. */
+  get oldestSince(): number | undefined {
     const oldest = [...this.#retired, this.#open].find((file) => file?.isEmpty === false);
-    return oldest?.header.openedAt ?? this.#queue.find(({ count }) => count > 0)?.receivedAt;
+    return oldest?.since ?? this.#queue.find(({ count }) => count > 0)?.since;
   }
 
   enqueue(pending: PendingRows): void {
@@ -121,6 +123,7 @@ export class SegmentLog {
         count: 0,
         firstSequence: 0n,
         receivedAt: 0n,
+        since: 0,
         partition: "",
         rotate,
         settle: (error) => (error === undefined ? resolve() : reject(error)),

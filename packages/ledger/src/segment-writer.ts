@@ -14,6 +14,8 @@ export interface StoredSegment {
   readonly fileBytes: number;
   /** ReceivedAt of its first row, ns. */
   readonly openedAt: bigint;
+  /** The same on this thread's monotonic clock, ms. */
+  readonly since: number;
   /** Its rows' insertions into the window. */
   readonly keys: readonly KeyRange[];
 }
@@ -36,6 +38,8 @@ export interface RowSlice {
 /** Writes one segment file. All calls one after the other. */
 export class SegmentWriter {
   readonly header: SegmentHeader;
+  /** When it was begun, on the monotonic clock. */
+  readonly since = performance.now();
   /** Rows and row bytes that are synced. */
   count = 0;
   bytes = 0;
@@ -142,7 +146,7 @@ export class SegmentWriter {
       bytes: this.bytes,
       hash: this.#hash.copy().digest("hex"),
     };
-    return { segment, fileBytes: this.fileBytes, openedAt, keys: this.#keys };
+    return { segment, fileBytes: this.fileBytes, openedAt, since: this.since, keys: this.#keys };
   }
 
   /** Closes the descriptor; the file stays as it is. */
