@@ -228,11 +228,11 @@ export class AuditWriter {
     const sql =
       `SELECT toString(count()) AS running FROM ${processes} WHERE query_kind = 'Insert' ` +
       `AND (startsWith(query_id, '${queryPrefix(segment)}') OR position(query, '${segment.hash}') > 0)`;
-    const deadline = Date.now() + settleTimeoutMs;
+    const deadline = performance.now() + settleTimeoutMs;
     for (let pause = 50; ; pause = Math.min(pause * 2, 1_000)) {
       const [row] = await this.#source.target().http.query<{ running: string }>(sql);
       if (row?.running === "0") return;
-      if (Date.now() > deadline) {
+      if (performance.now() > deadline) {
         throw new ClickHouseError(
           "OVERLOADED",
           `${segment.path}: an earlier insert of it is still running after ${settleTimeoutMs} ms`,

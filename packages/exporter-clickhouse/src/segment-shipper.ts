@@ -114,7 +114,7 @@ export class SegmentShipper {
    *   all that is left are segments that will never be.
    */
   async drain(timeoutMs: number): Promise<boolean> {
-    const deadline = Date.now() + timeoutMs;
+    const deadline = performance.now() + timeoutMs;
     this.#draining++;
     try {
       await this.#options.ledger.rotate();
@@ -124,7 +124,7 @@ export class SegmentShipper {
         const left = [...this.#closedPaths()].filter((path) => wanted.has(path));
         if (left.length === 0) return true;
         if (left.every((path) => isHopeless(this.#failures.errorOf(path)))) return false;
-        const rest = deadline - Date.now();
+        const rest = deadline - performance.now();
         if (rest <= 0 || !this.#running) return false;
         await this.#nextChange(rest);
       }

@@ -198,12 +198,16 @@ function asReader(options: SourceOptions, engine: EmbeddedEngine): SourceOptions
 
 /** Two engines cannot share a directory: another query, or an engine whose collector was just killed, is soon gone. */
 async function openEngine(dataDir: string, state: CollectorState | undefined): Promise<EmbeddedEngine> {
-  for (const deadline = Date.now() + (state?.isAlive ? 0 : LOCK_PATIENCE_MS); ; await setTimeout(LOCK_RETRY_MS)) {
+  for (
+    const deadline = performance.now() + (state?.isAlive ? 0 : LOCK_PATIENCE_MS);
+    ;
+    await setTimeout(LOCK_RETRY_MS)
+  ) {
     try {
       return await EmbeddedEngine.start({ dataDir, port: 0, readOnly: true });
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      if (reason.includes("is in use") && Date.now() < deadline) continue;
+      if (reason.includes("is in use") && performance.now() < deadline) continue;
       const holder = state?.isAlive
         ? `; the collector (process ${state.pid}) seems to have it open, but does not answer`
         : "";
