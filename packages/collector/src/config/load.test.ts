@@ -151,7 +151,7 @@ service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
       "a file that cannot be read as a secret",
       [BASE],
       { set: ["exporters.otlphttp.headers.x=${file:/nonexistent}"] },
-      /^exporters::otlphttp::headers::x: "\$\{file:\/nonexistent\}" cannot be read: ENOENT/,
+      /^exporters::otlphttp::headers::x: "\$\{file:\/nonexistent\}" cannot be read: no such file or directory/,
     ],
   ])("refuses %s", async (_name, uris, options, message) => {
     expect(await messageOf(uris, options)).toMatch(message);
