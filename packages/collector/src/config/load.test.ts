@@ -139,7 +139,7 @@ service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
   });
 
   it.each<[string, string[], Parameters<typeof loadConfig>[1], RegExp]>([
-    ["a file that is not there", ["/nonexistent.yaml"], {}, /^--config: cannot read "\/nonexistent\.yaml": ENOENT/],
+    ["a file that is not there", ["/nonexistent.yaml"], {}, /^--config: cannot read "\/nonexistent\.yaml": no such file or directory/],
     ["a variable that is not set", ["env:NOSUCH"], {}, /^--config env:NOSUCH: the variable NOSUCH is not set/],
     ["the network", ["https://example.com/c.yaml"], {}, /is not fetched over the network/],
     ["another scheme", ["ftp:x"], {}, /the scheme "ftp" is not known/],
@@ -151,7 +151,7 @@ service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
       "a file that cannot be read as a secret",
       [BASE],
       { set: ["exporters.otlphttp.headers.x=${file:/nonexistent}"] },
-      /^exporters::otlphttp::headers::x: "\$\{file:\/nonexistent\}" cannot be read: no such file or directory/,
+      /^exporters::otlphttp::headers::x: "\$\{file:\/nonexistent\}" cannot be read: ENOENT/,
     ],
   ])("refuses %s", async (_name, uris, options, message) => {
     expect(await messageOf(uris, options)).toMatch(message);
