@@ -16,8 +16,10 @@ function file(name: string, text: string): string {
 const forward = file(
   "forward.yaml",
   `receivers: { otlp: { protocols: { http: {} } } }
-exporters: { otlphttp: { endpoint: "http://127.0.0.1:4319", headers: { authorization: "Bearer \${env:FORWARD_KEY}" } } }
-service: { pipelines: { traces: { receivers: [otlp], exporters: [otlphttp] } } }
+exporters:
+  clickhouse_audit: { endpoint: "http://127.0.0.1:8123" }
+  otlphttp: { endpoint: "http://127.0.0.1:4319", headers: { authorization: "Bearer \${env:FORWARD_KEY}" } }
+service: { pipelines: { traces: { receivers: [otlp], exporters: [clickhouse_audit, otlphttp] } } }
 `,
 );
 const builtIn = file("built-in.yaml", DEFAULT_CONFIG);

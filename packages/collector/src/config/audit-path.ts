@@ -1,13 +1,13 @@
 import { factories } from "../components.ts";
+import { configError } from "../errors.ts";
 import { componentType, signalOf, type CollectorConfig } from "./schema.ts";
 
 /** Where an audit record is kept before it is acknowledged; every other exporter may drop what it has taken. */
 const LEDGER = "clickhouse_audit";
 
-/** Pipelines by which audit spans come in and in which nothing keeps them: not wrong, and hardly what anybody wants. */
-export function unkeptAuditSpans(config: CollectorConfig): readonly string[] {
+/** Wherever audit spans may come in, something keeps them. @throws CollectorError */
+export function checkAuditPath(config: CollectorConfig): void {
   const { pipelines } = config.service;
-  const warnings: string[] = [];
   const seen = new Set<string>();
   const walk = (name: string): void => {
     if (seen.has(name)) return;
@@ -19,12 +19,12 @@ export function unkeptAuditSpans(config: CollectorConfig): readonly string[] {
         walk(next);
     }
     if (connectors.length > 0 || exporters.some((id) => componentType(id) === LEDGER)) return;
-    warnings.push(
-      `service::pipelines::${name}: audit spans end in ${exporters.join(", ")}, where they wait in memory and may be dropped; add ${LEDGER} (behind an audit_router) to keep them`,
+    throw configError(
+      ["service", "pipelines", name],
+      `audit spans would end in ${exporters.join(", ")}, which may drop them after they were acknowledged: add ${LEDGER}, with an audit_router before it if only audit spans shall go there`,
     );
   };
   for (const [name, { receivers }] of Object.entries(pipelines)) {
     if (signalOf(name) === "traces" && receivers.some((id) => config.receivers.has(id))) walk(name);
   }
-  return warnings;
 }

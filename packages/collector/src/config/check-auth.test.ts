@@ -45,7 +45,6 @@ describe("checkAuth", () => {
         "traces/audit": { receivers: ["audit_router"], processors: ["audit/strict"], exporters: ["clickhouse_audit"] },
       },
     ],
-    ["nowhere, where no records end", { traces: { receivers: ["otlp"], exporters: ["clickhouse_traces"] } }],
     [
       "nowhere, for a receiver that asks nobody",
       {

@@ -1,6 +1,7 @@
 import type { Signal } from "../component.ts";
 import { factories, type ComponentKind } from "../components.ts";
 import { configError, type CollectorError } from "../errors.ts";
+import { checkAuditPath } from "./audit-path.ts";
 import { checkAuth } from "./check-auth.ts";
 import { componentType, signalOf, type CollectorConfig, type ServiceConfig } from "./schema.ts";
 import { refusal } from "./refused.ts";
@@ -18,6 +19,7 @@ export function checkReferences(config: CollectorConfig): void {
   for (const [id, connectorConfig] of config.connectors) checkConnector(config, id, connectorConfig);
   checkAlone(config);
   checkAuth(config);
+  checkAuditPath(config);
 }
 
 /** Of some exporters a service has one. */

@@ -8,9 +8,10 @@ receivers:
   otlp: { protocols: { http: {} } }
 exporters:
   otlphttp: { endpoint: "http://127.0.0.1:4319" }
+  clickhouse_audit: { endpoint: "http://127.0.0.1:4318" }
 service:
   pipelines:
-    traces: { receivers: [otlp], exporters: [otlphttp] }
+    traces: { receivers: [otlp], exporters: [otlphttp, clickhouse_audit] }
 `;
 
 function messageOf(text: string, env: Record<string, string> = {}): string {
@@ -136,7 +137,7 @@ describe("parseConfig", () => {
     ],
     [
       "a reference to nothing",
-      MINIMAL.replace("exporters: [otlphttp]", "exporters: [x]"),
+      MINIMAL.replace("exporters: [otlphttp, clickhouse_audit]", "exporters: [x]"),
       /^service::pipelines::traces: references exporter "x" which is not configured/,
     ],
     [
@@ -146,7 +147,7 @@ describe("parseConfig", () => {
     ],
     [
       "a pipeline without exporter",
-      MINIMAL.replace("exporters: [otlphttp]", "exporters: []"),
+      MINIMAL.replace("exporters: [otlphttp, clickhouse_audit]", "exporters: []"),
       /^service::pipelines::traces: must have at least one exporter/,
     ],
     [
@@ -158,7 +159,7 @@ describe("parseConfig", () => {
       "a signal that a component does not take",
       MINIMAL.replace("    traces:", "    logs:")
         .replace("  otlphttp:", "  clickhouse_traces: { endpoint: 'http://127.0.0.1:1' }\n  otlphttp:")
-        .replace("exporters: [otlphttp]", "exporters: [clickhouse_traces]"),
+        .replace("exporters: [otlphttp, clickhouse_audit]", "exporters: [clickhouse_traces]"),
       /^service::pipelines::logs: exporter "clickhouse_traces" does not take logs/,
     ],
     [
@@ -178,15 +179,15 @@ describe("parseConfig", () => {
     ],
     [
       "both destinations",
-      MINIMAL.replace("  otlphttp:", "  clickhouse_audit: { engine: a, endpoint: 'http://127.0.0.1:1' }\n  otlphttp:"),
+      MINIMAL.replace("clickhouse_audit: {", "clickhouse_audit: { engine: a,"),
       /^exporters::clickhouse_audit: needs exactly one of engine/,
     ],
     [
       "two logs in one data directory",
-      MINIMAL.replace(
-        "  otlphttp:",
-        "  clickhouse_audit: { endpoint: 'http://127.0.0.1:1' }\n  clickhouse_audit/b: { endpoint: 'http://127.0.0.1:2' }\n  otlphttp:",
-      ).replace("exporters: [otlphttp]", "exporters: [clickhouse_audit, clickhouse_audit/b]"),
+      MINIMAL.replace("service:", "  clickhouse_audit/b: { endpoint: 'http://127.0.0.1:2' }\nservice:").replace(
+        "exporters: [otlphttp, clickhouse_audit]",
+        "exporters: [clickhouse_audit, clickhouse_audit/b]",
+      ),
       /^exporters::clickhouse_audit\/b: is used beside "clickhouse_audit": a data directory has one log/,
     ],
     [
@@ -203,6 +204,16 @@ describe("parseConfig", () => {
       "a broken reference",
       MINIMAL.replace("4319", "${PORT!}"),
       /^exporters::otlphttp::endpoint: "\$\{PORT!\}" is not a reference/,
+    ],
+    [
+      "audit spans that nothing keeps",
+      MINIMAL.replace("[otlphttp, clickhouse_audit]", "[otlphttp]"),
+      /^service::pipelines::traces: audit spans would end in otlphttp, which may drop them after/,
+    ],
+    [
+      "audit spans that the router brings to where nothing keeps them",
+      DEFAULT_CONFIG.replace("exporters: [clickhouse_audit]", "exporters: [clickhouse_traces]"),
+      /^service::pipelines::traces\/audit: audit spans would end in clickhouse_traces, which/,
     ],
     [
       "a connector into nothing",

@@ -20,9 +20,10 @@ const BASE = file(
 exporters:
   otlphttp: { endpoint: "http://127.0.0.1:4319", headers: { a: "1" }, timeout: 10s }
   otlphttp/b: { endpoint: "http://127.0.0.1:4320" }
+  clickhouse_audit: { endpoint: "http://127.0.0.1:1" }
 service:
   pipelines:
-    traces: { receivers: [otlp], exporters: [otlphttp, otlphttp/b] }
+    traces: { receivers: [otlp], exporters: [clickhouse_audit, otlphttp, otlphttp/b] }
 `,
 );
 
@@ -45,7 +46,7 @@ describe("loadConfig", () => {
     const over = file(
       "over.yaml",
       `exporters: { otlphttp: { headers: { b: "2" }, timeout: 20s } }
-service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
+service: { pipelines: { traces: { exporters: [clickhouse_audit, otlphttp] } } }`,
     );
     const { document } = await loadConfig(
       [BASE, `file:${over}`, "env:MORE", "yaml:service::telemetry::logs::level: warn"],
@@ -64,7 +65,7 @@ service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
         },
       },
       service: {
-        pipelines: { traces: { receivers: ["otlp"], exporters: ["otlphttp"] } },
+        pipelines: { traces: { receivers: ["otlp"], exporters: ["clickhouse_audit", "otlphttp"] } },
         telemetry: { logs: { level: "warn", encoding: "console" } },
       },
     });
@@ -110,7 +111,6 @@ service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
         refer("otlphttp.headers.y", "HEX"),
         refer("otlphttp.timeout", "WAIT"),
         refer("otlphttp.sending_queue.queue_size", "SIZE"),
-        "exporters.clickhouse_audit.endpoint=http://127.0.0.1:1",
         "receivers.otlp.protocols.http.tls={ cert_file: a, key_file: b, min_version: '${env:VERSION}' }",
         "extensions.audit_credentials.credentials=[{ id: '${env:SIZE}', token_sha256: '${env:HASH:-1111111111111111111111111111111111111111111111111111111111111111}', agents: ['${env:SIZE}'] }]",
       ],
@@ -123,19 +123,6 @@ service: { pipelines: { traces: { exporters: [otlphttp] } } }`,
       },
       extensions: { audit_credentials: { credentials: [{ id: "5", token_sha256: "1".repeat(64), agents: ["5"] }] } },
     });
-  });
-
-  it("tells where audit spans are not kept", async () => {
-    expect((await loadConfig([])).warnings).toEqual([]);
-    expect((await loadConfig([BASE])).warnings).toEqual([
-      expect.stringMatching(/^service::pipelines::traces: audit spans end in otlphttp, otlphttp\/b, where/),
-    ]);
-    const { warnings } = await loadConfig([], {
-      set: ["service.pipelines.traces/audit.exporters=[clickhouse_traces]"],
-    });
-    expect(warnings).toEqual([
-      expect.stringMatching(/^service::pipelines::traces\/audit: audit spans end in clickhouse_traces, where/),
-    ]);
   });
 
   it.each<[string, string[], Parameters<typeof loadConfig>[1], RegExp]>([

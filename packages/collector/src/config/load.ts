@@ -1,4 +1,3 @@
-import { unkeptAuditSpans } from "./audit-path.ts";
 import { parseDocument } from "./config.ts";
 import { type CollectorConfig } from "./schema.ts";
 import { formatAddress, isLoopback } from "./address.ts";
@@ -32,7 +31,7 @@ export async function loadConfig(
       warnings.push(`${path.map(String).join("::")}: the variable ${name} is not set and stands for nothing`),
   });
   const config = parseDocument(document);
-  return { config, document, warnings: [...warnings, ...unkeptAuditSpans(config), ...openMetrics(config)] };
+  return { config, document, warnings: [...warnings, ...openMetrics(config)] };
 }
 
 function openMetrics({ service }: CollectorConfig): readonly string[] {
