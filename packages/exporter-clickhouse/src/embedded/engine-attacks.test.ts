@@ -22,7 +22,7 @@ let before: unknown;
 let outside: string;
 
 beforeAll(async () => {
-  server = await TestEngine.start({ readerSeconds: 10 });
+  server = await TestEngine.start({ readerSeconds: 3 });
   outside = join(server.dataDir, "outside");
   await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
   before = await world();
