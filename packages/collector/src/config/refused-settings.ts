@@ -32,8 +32,9 @@ const OTLPHTTP: Reasons = {
     "debug telemetry waits in memory, bounded (audit records wait on disk: exporters::clickhouse_audit::log); put an otelcol with file_storage behind this collector",
   block_on_overflow: NO_WAITING,
   wait_for_result: NO_WAITING,
-  sizer: "a queue is bounded in requests (queue_size) and in bytes (max_bytes); remove it",
-  batch: "requests go on as they came; batch in an otelcol behind this collector",
+  sizer:
+    "a queue is bounded in requests (queue_size) and in bytes (max_bytes), a batch in bytes (batch::max_size); remove it",
+  min_size: "a batch goes out when it has max_size bytes or has waited for flush_timeout; remove it",
   encoding: "requests go on as the bytes that came, protobuf or JSON; remove it",
   compression_params: "gzip has its default level; remove it",
   multiplier: BACKOFF,

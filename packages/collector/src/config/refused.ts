@@ -16,7 +16,7 @@ const BACKEND =
 const REFUSED: { readonly [Kind in ComponentKind]: Readonly<Record<string, string>> } = {
   processor: {
     batch:
-      "it acknowledges before a record is on disk, so that a crash loses it; audit records are batched in the log (exporters::clickhouse_audit::segment) and debug spans go on as they come; remove it",
+      "it acknowledges before a record is on disk, so that a crash loses it; audit records are batched in the log (exporters::clickhouse_audit::segment) and debug spans in exporters::otlphttp::sending_queue::batch; remove it",
     filter: `a record that a filter drops is missing from the evidence; ${BEHIND}`,
     tail_sampling: SAMPLING,
     probabilistic_sampler: SAMPLING,

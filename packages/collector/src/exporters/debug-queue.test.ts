@@ -1,8 +1,9 @@
 import { randomInt } from "node:crypto";
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { SharedMemory } from "../service/shared-memory.ts";
 import { testContext } from "../testing/context.ts";
-import { DebugQueue } from "./debug-queue.ts";
+import type { Memory } from "../memory.ts";
+import { DebugQueue, PermanentError, type Batching, type DebugRequest, type Outgoing } from "./debug-queue.ts";
 import { Fifo } from "./fifo.ts";
 import { QueueRoom } from "./queue-room.ts";
 
@@ -34,9 +35,9 @@ it("a request that never fits is dropped alone, counted, and what waits stays", 
     RETRY,
     context,
     "traces",
-    async ({ bytes }) => {
+    async ({ parts }) => {
       await gate.promise;
-      sent.push(bytes.length);
+      sent.push(...parts.map(({ length }) => length));
     },
   );
   const put = (bytes: number): void =>
@@ -94,4 +95,88 @@ it("the queues of all workers together hold what is configured", async () => {
   gate.resolve();
   for (const queue of queues) expect(await queue.drain(10_000)).toBe(true);
   for (const queue of queues) await queue.close();
+});
+
+/** A queue and what it has sent; `refuse` tells what the destination never takes. */
+function batching(options: Batching, refuse: (outgoing: Outgoing) => boolean = () => false) {
+  const context = testContext("debug");
+  const sent: string[] = [];
+  const queue = new DebugQueue(
+    { requests: 100, bytes: 10_000, consumers: 2 },
+    new QueueRoom("logs", context),
+    RETRY,
+    context,
+    "logs",
+    async (outgoing) => {
+      const text = Buffer.concat(outgoing.parts).toString();
+      if (refuse(outgoing)) throw new PermanentError(text);
+      sent.push(text);
+    },
+    options,
+  );
+  const put = (text: string, more: Partial<DebugRequest> = {}): void =>
+    queue.put({
+      bytes: Buffer.from(text),
+      items: 1,
+      memory: undefined,
+      contentType: "application/x-protobuf",
+      ...more,
+    });
+  return { context, sent, queue, put };
+}
+
+describe("batching", () => {
+  it("sends what waits as one, when there is enough of it, and a large one alone", async () => {
+    const { queue, put, sent } = batching({ maxBytes: 4, lingerMs: 600_000 });
+    for (const text of ["a", "bb", "c", "dd", "eeeeee", "f"]) put(text);
+    await expect.poll(() => sent).toEqual(["abbc", "dd", "eeeeee"]);
+    // Nobody waits for others at the end.
+    expect(await queue.drain(10_000)).toBe(true);
+    expect(sent).toEqual(["abbc", "dd", "eeeeee", "f"]);
+    put("g");
+    await queue.close();
+    expect(sent.at(-1)).toBe("g");
+  });
+
+  it("sends what has waited for long enough", async () => {
+    const { put, sent, queue } = batching({ maxBytes: 100, lingerMs: 10 });
+    put("a");
+    put("b");
+    await expect.poll(() => sent).toEqual(["ab"]);
+    await queue.close();
+  });
+
+  it("puts nothing behind JSON, nor JSON behind anything", async () => {
+    const { put, sent, queue } = batching({ maxBytes: 100, lingerMs: 10 });
+    const json = { contentType: "application/json" } as const;
+    put("a");
+    put("{}", json);
+    put("[]", json);
+    put("b");
+    put("c");
+    await queue.close();
+    expect(sent).toEqual(["a", "{}", "[]", "bc"]);
+  });
+
+  it("does not lose the others with what is refused, and gives all memory back", async () => {
+    const { context, put, sent, queue } = batching({ maxBytes: 100_000, lingerMs: 10 }, ({ parts }) =>
+      parts.some((part) => part[0] === 88),
+    );
+    const memories: Memory[] = [];
+    for (const text of ["a", "X", "b"]) {
+      const memory = context.memory.take(20_000);
+      memories.push(memory);
+      memory.buffer.set(Buffer.from(text));
+      put(text, { bytes: memory.buffer.subarray(0, 1), memory });
+      memory.release();
+    }
+    await queue.close();
+    expect(sent).toEqual(["a", "b"]);
+    const { sent: ok, sendFailed } = context.telemetry;
+    expect((await ok.logs.get()).values[0]!.value).toBe(2);
+    expect((await sendFailed.logs.get()).values[0]!.value).toBe(1);
+    // What was given up is not used again.
+    for (const memory of memories) expect(() => memory.release()).toThrow(RangeError);
+    expect(context.memory.keptBytes).toBe(memories[0]!.buffer.length + memories[2]!.buffer.length);
+  });
 });

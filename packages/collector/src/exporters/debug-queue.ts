@@ -17,8 +17,9 @@ export interface QueueLimits {
   readonly consumers: number;
 }
 
-/** Requests that go out as one: laid one behind the other they are one request (repeated fields). */
+/** Requests that go out as one: protobuf messages one behind the other are one request (repeated fields). */
 export interface Batching {
+  /** So many bytes go out at once; a larger request goes alone. */
   readonly maxBytes: number;
   /** Milliseconds that the first request waits for others. */
   readonly lingerMs: number;
@@ -62,8 +63,14 @@ export function debugRequest({ bytes, spans, memory }: TraceBatch): DebugRequest
   return { bytes, items: spans, memory, contentType: "application/x-protobuf" };
 }
 
+/** What goes out as one: the bytes of one request, or of several one behind the other. */
+export interface Outgoing {
+  readonly parts: readonly Uint8Array[];
+  readonly contentType: DebugRequest["contentType"];
+}
+
 /** Resolves when the destination has taken the request and nothing reads its bytes any more. */
-export type Send = (request: Pick<DebugRequest, "bytes" | "contentType">, signal: AbortSignal) => Promise<void>;
+export type Send = (request: Outgoing, signal: AbortSignal) => Promise<void>;
 
 /**
  * A worker's queue of debug telemetry: all of them together are bounded in requests and bytes. `put` never waits; a full queue drops its oldest request,
@@ -71,7 +78,11 @@ export type Send = (request: Pick<DebugRequest, "bytes" | "contentType">, signal
  */
 export class DebugQueue {
   readonly #items = new Fifo<DebugRequest>();
+  /** That wait in this queue. */
+  #bytes = 0;
   #sending = 0;
+  /** Ends the waiting for more requests; undefined when nobody waits for them. */
+  #wake: (() => void) | undefined;
   #closing = false;
   readonly #abort = new AbortController();
   readonly #limits: QueueLimits;
@@ -113,6 +124,7 @@ export class DebugQueue {
     // One that never fits must not push out all the others first.
     if (this.#closing || request.bytes.length > this.#limits.bytes) return this.#drop(request);
     this.#items.push(request);
+    this.#bytes += request.bytes.length;
     this.#room.add(1, request.bytes.length);
     // What waits in other workers is not reached from here: when they have all the room, the new one goes.
     while (this.#items.length > 0 && this.#isOver()) this.#drop(this.#shift()!);
@@ -122,6 +134,7 @@ export class DebugQueue {
   /** Waits until the queue is empty and nothing is under way; false after `timeoutMs`. */
   async drain(timeoutMs: number): Promise<boolean> {
     if (this.#isIdle()) return true;
+    this.#wake?.();
     const idle = new Promise<true>((resolve) => this.#idle.push(() => resolve(true)));
     const over = new AbortController();
     const late = scheduler.wait(timeoutMs, { signal: over.signal }).then(() => false);
@@ -152,7 +165,10 @@ export class DebugQueue {
 
   #shift(): DebugRequest | undefined {
     const item = this.#items.shift();
-    if (item) this.#room.add(-1, -item.bytes.length);
+    if (item) {
+      this.#bytes -= item.bytes.length;
+      this.#room.add(-1, -item.bytes.length);
+    }
     return item;
   }
 
@@ -162,7 +178,8 @@ export class DebugQueue {
   }
 
   #pump(): void {
-    while (this.#sending < this.#limits.consumers && this.#items.length > 0) {
+    if (this.#batching && this.#bytes >= this.#batching.maxBytes) this.#wake?.();
+    while (this.#sending < this.#limits.consumers && this.#items.length > 0 && !this.#wake) {
       this.#sending++;
       void this.#deliverNext().finally(() => {
         this.#sending--;
@@ -174,51 +191,67 @@ export class DebugQueue {
   }
 
   async #deliverNext(): Promise<void> {
-    if (this.#batching && !this.#closing) {
-      await scheduler.wait(this.#batching.lingerMs, { signal: this.#abort.signal }).catch(() => {});
-    }
-    const items: DebugRequest[] = [];
-    let bytes = 0;
-    do {
-      const item = this.#shift();
-      // While it lingered the queue may have been emptied.
-      if (!item) break;
-      items.push(item);
-      bytes += item.bytes.length;
-    } while (this.#batching && bytes + (this.#items.peek()?.bytes.length ?? 0) <= this.#batching.maxBytes);
-    if (items.length === 0) return;
-    const [first] = items;
-    const request: DebugRequest = {
-      ...first!,
-      items: items.reduce((sum, item) => sum + item.items, 0),
-      bytes: items.length === 1 ? first!.bytes : Buffer.concat(items.map((item) => item.bytes)),
-    };
-    const delivered = await this.#deliver(request);
-    // What was given up may still stand in a socket that is being closed.
-    for (const { memory } of items) {
-      if (delivered) memory?.release();
-      else memory?.discard();
-    }
+    if (this.#batching && !this.#closing && this.#bytes < this.#batching.maxBytes) await this.#linger(this.#batching);
+    const requests = this.#take();
+    const delivered = requests.length > 0 && this.#deliver(requests);
+    // What is left waits for others from now on.
+    this.#pump();
+    await delivered;
   }
 
-  /** False when it was given up. */
-  async #deliver(request: DebugRequest): Promise<boolean> {
+  async #linger({ lingerMs }: Batching): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    const late = setTimeout(resolve, lingerMs);
+    await promise;
+    clearTimeout(late);
+    this.#wake = undefined;
+  }
+
+  /** What goes out next; nothing when the queue was emptied in the meantime. */
+  #take(): DebugRequest[] {
+    const items: DebugRequest[] = [];
+    const maxBytes = this.#batching?.maxBytes ?? 0;
+    let bytes = 0;
+    for (let next = this.#items.peek(); next; next = this.#items.peek()) {
+      bytes += next.bytes.length;
+      // JSON cannot be laid one behind the other.
+      const mixed = next.contentType === "application/json" || items[0]?.contentType === "application/json";
+      if (items.length > 0 && (mixed || bytes > maxBytes)) break;
+      items.push(this.#shift()!);
+    }
+    return items;
+  }
+
+  /** Sends them as one, until they were taken or have to be given up. */
+  async #deliver(requests: readonly DebugRequest[]): Promise<void> {
     const { telemetry, id, log } = this.#context;
+    const outgoing = { parts: requests.map(({ bytes }) => bytes), contentType: requests[0]!.contentType };
+    const items = requests.reduce((sum, request) => sum + request.items, 0);
     const started = performance.now();
     for (let backoff = this.#retry.initialMs; ; backoff = Math.min(backoff * 2, this.#retry.maxMs)) {
       let wait = backoff * (0.5 + Math.random() / 2);
       try {
-        await this.#send(request, this.#abort.signal);
-        telemetry.sent[this.#signal].inc({ exporter: id }, request.items);
-        return true;
+        await this.#send(outgoing, this.#abort.signal);
+        telemetry.sent[this.#signal].inc({ exporter: id }, items);
+        for (const { memory } of requests) memory?.release();
+        return;
       } catch (error) {
+        const refused = error instanceof PermanentError;
+        if (refused && requests.length > 1) {
+          // One of them, or all together, are too much; the others are not to go with it.
+          for (const request of requests) await this.#deliver([request]);
+          return;
+        }
         if (error instanceof RetryLater) wait = Math.max(wait, error.afterMs);
         const over = performance.now() - started + wait > this.#retry.maxElapsedMs;
-        if (error instanceof PermanentError || over || this.#abort.signal.aborted) {
-          telemetry.sendFailed[this.#signal].inc({ exporter: id }, request.items);
-          const requests = this.#givenUp.due();
-          if (requests > 0) log.warn({ err: error, signal: this.#signal, requests }, "debug requests were given up");
-          return false;
+        if (refused || over || this.#abort.signal.aborted) {
+          telemetry.sendFailed[this.#signal].inc({ exporter: id }, items);
+          const lost = this.#givenUp.due();
+          if (lost > 0) log.warn({ err: error, signal: this.#signal, requests: lost }, "debug requests were given up");
+          // It may still stand in a socket that is being closed.
+          for (const { memory } of requests) memory?.discard();
+          return;
         }
       }
       await scheduler.wait(wait, { signal: this.#abort.signal }).catch(() => {});

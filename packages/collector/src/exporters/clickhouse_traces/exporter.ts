@@ -27,7 +27,7 @@ export class ClickhouseTracesExporter implements Exporter {
       RETRY,
       context,
       "traces",
-      ({ bytes }) => this.#insert(bytes),
+      ({ parts }) => this.#insert(parts.length === 1 ? parts[0]! : Buffer.concat(parts)),
       BATCHING,
     );
   }

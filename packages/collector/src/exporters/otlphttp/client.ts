@@ -30,8 +30,8 @@ export class OtlpClient {
     this.#tls = tls;
   }
 
-  /** Settles when the exchange is over in both directions: nothing reads `body` any more. Redirects are not followed. */
-  post(body: Uint8Array, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer> {
+  /** Settles when the exchange is over in both directions: nothing reads the body any more. Redirects are not followed. */
+  post(parts: readonly Uint8Array[], headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const send = this.#url.protocol === "https:" ? httpsRequest : httpRequest;
       const outgoing = send(this.#url, {
@@ -39,7 +39,7 @@ export class OtlpClient {
         agent: this.#agent,
         // Connections are kept by these: changed certificates make new ones.
         ...this.#tls?.options,
-        headers: { ...headers, "content-length": body.length },
+        headers: { ...headers, "content-length": parts.reduce((sum, part) => sum + part.length, 0) },
       });
       const late = setTimeout(
         () => outgoing.destroy(new Error(`no answer within ${this.#timeoutMs} ms`)),
@@ -54,7 +54,10 @@ export class OtlpClient {
         answer.then(resolve, reject);
       });
       if (signal.aborted) abort();
-      outgoing.end(body);
+      // Corked until `end`: all parts go to the socket in one call.
+      outgoing.cork();
+      for (const part of parts) outgoing.write(part);
+      outgoing.end();
     });
   }
 

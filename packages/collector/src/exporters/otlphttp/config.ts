@@ -40,6 +40,20 @@ const settings = z.strictObject({
         .default(64 * 1024 * 1024),
       /** Requests under way at one time. */
       num_consumers: z.number().int().min(1).max(100).default(4),
+      /** Protobuf requests go out as one: each costs the same, however small it is. */
+      batch: z
+        .strictObject({
+          /** What waits for others at most so long. */
+          flush_timeout: duration({ min: 0, max: 60_000 }).prefault("200ms"),
+          /** In bytes; so many go out at once, and a larger request alone. 0: each goes alone, at once. */
+          max_size: z
+            .number()
+            .int()
+            .min(0)
+            .max(64 * 1024 * 1024)
+            .default(1024 * 1024),
+        })
+        .prefault({}),
     })
     .prefault({}),
   retry_on_failure: z

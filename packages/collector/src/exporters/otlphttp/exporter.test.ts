@@ -1,7 +1,11 @@
 import { encodeTraces, scanTraces } from "@otel-audit/otlp";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { buffer } from "node:stream/consumers";
+import { gunzipSync } from "node:zlib";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startHttpApi, startOtlpSink, type OtlpSink } from "../../../../../test/support/index.ts";
+import { closeServer, listen } from "../../../../../test/support/listen.ts";
 import type { SignalBatch } from "../../component.ts";
 import { testContext } from "../../testing/context.ts";
 import { TraceBatch } from "../../trace-batch.ts";
@@ -47,6 +51,25 @@ describe("OtlphttpExporter", () => {
     await out.shutdown();
   });
 
+  it.each([
+    ["none", (body: Buffer) => body],
+    ["gzip", gunzipSync],
+  ] as const)("forwards several requests as one (compression %s)", async (compression, inflate) => {
+    const bodies: Buffer[] = [];
+    const keep = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+      bodies.push(await buffer(request));
+      response.end();
+    };
+    const server = createServer((request, response) => void keep(request, response));
+    const endpoint = `http://127.0.0.1:${await listen(server)}`;
+    const { exporter: out } = exporter({ compression, endpoint });
+    const batches = ["a", "b", "c"].map(batch);
+    for (const one of batches) await out.consume(one);
+    await out.shutdown();
+    await closeServer(server);
+    expect(bodies.map((body) => inflate(body))).toEqual([Buffer.concat(batches.map(({ bytes }) => bytes))]);
+  });
+
   it("tries again what may pass, and gives up what will not", async () => {
     const { exporter: out, context } = exporter();
     sink.failNext({ status: 503 }, 2);
@@ -63,7 +86,9 @@ describe("OtlphttpExporter", () => {
   });
 
   it("drops the oldest when the queue is full, counted, and never waits", async () => {
-    const { exporter: out, context } = exporter({ sending_queue: { queue_size: 2, num_consumers: 1 } });
+    const { exporter: out, context } = exporter({
+      sending_queue: { queue_size: 2, num_consumers: 1, batch: { max_size: 0 } },
+    });
     sink.failNext({ status: 503 });
     for (const name of ["sending", "dropped", "b", "c"]) await out.consume(batch(name));
     expect(await out.drain(5_000)).toBe(true);
@@ -147,7 +172,7 @@ describe("OtlphttpExporter with logs and metrics", () => {
     const context = testContext("otlphttp");
     const config = otlphttpConfig.parse({
       endpoint: api.url,
-      sending_queue: { queue_size: 1, num_consumers: 1 },
+      sending_queue: { queue_size: 1, num_consumers: 1, batch: { max_size: 0 } },
       retry_on_failure: { initial_interval: "20ms", max_interval: "20ms", max_elapsed_time: 0 },
     });
     const out = new OtlphttpExporter(config, context);

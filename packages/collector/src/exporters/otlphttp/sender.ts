@@ -1,7 +1,7 @@
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import type { CreateContext, Signal } from "../../component.ts";
-import { DebugQueue, PermanentError, RetryLater, type DebugRequest, type Send } from "../debug-queue.ts";
+import { DebugQueue, PermanentError, RetryLater, type DebugRequest, type Outgoing, type Send } from "../debug-queue.ts";
 import { redactUrl } from "../../config/secret.ts";
 import type { QueueRoom } from "../queue-room.ts";
 import { OtlpClient } from "./client.ts";
@@ -34,6 +34,7 @@ export class SignalSender {
       context,
       signal,
       this.#send,
+      { maxBytes: queue.batch.max_size, lingerMs: queue.batch.flush_timeout },
     );
   }
 
@@ -57,7 +58,7 @@ export class SignalSender {
       "content-type": request.contentType,
       ...(compress && { "content-encoding": "gzip" }),
     };
-    const body = compress ? await this.#compress(request) : request.bytes;
+    const body = compress ? [await this.#compress(request)] : request.parts;
     const { status, text, retryAfterMs } = await this.#client.post(body, headers, signal);
     if (status >= 200 && status < 300) return;
     const message = `${redactUrl(this.#url)} answered ${status}: ${text.slice(0, 200)}`;
@@ -65,8 +66,10 @@ export class SignalSender {
   };
 
   /** Once for all attempts. */
-  #compress(request: Parameters<Send>[0]): Promise<Buffer> {
-    const compressed = this.#compressed.get(request) ?? gzipAsync(request.bytes);
+  #compress(request: Outgoing): Promise<Buffer> {
+    const { parts } = request;
+    const compressed =
+      this.#compressed.get(request) ?? gzipAsync(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
     this.#compressed.set(request, compressed);
     return compressed;
   }
