@@ -34,6 +34,16 @@ function limitMib(roomMib: number): number {
 const value = async (metric: { get(): Promise<{ values: { value: number }[] }> }): Promise<number | undefined> =>
   (await metric.get()).values[0]?.value;
 
+it("measures long texts too, which V8 keeps beside its heap", () => {
+  const usage = new MemoryUsage(new SharedArrayBuffer(8), 0);
+  collectGarbage();
+  const before = usage.measure();
+  const texts = Array.from({ length: 4 }, () => Buffer.alloc(16 * MIB, 97).toString("latin1"));
+  collectGarbage();
+  expect(usage.measure() - before).toBeGreaterThan(60 * MIB);
+  expect(texts).toHaveLength(4);
+});
+
 describe("memory_limiter", () => {
   it("refuses above the soft limit, retryable, and recovers when memory is free again", async () => {
     const context = testContext("memory_limiter");

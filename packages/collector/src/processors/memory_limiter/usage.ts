@@ -18,8 +18,9 @@ export class MemoryUsage {
 
   /** Bytes in use now by all threads; the parts of the others are as old as their last measurement. */
   measure(): number {
-    const { heapUsed, arrayBuffers } = process.memoryUsage();
-    this.#parts[this.#own] = heapUsed + arrayBuffers;
+    // External are the buffers, and the texts that do not stand in the heap.
+    const { heapUsed, external } = process.memoryUsage();
+    this.#parts[this.#own] = heapUsed + external;
     return this.#parts.reduce((sum, part) => sum + part, 0);
   }
 
