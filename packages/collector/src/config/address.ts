@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { configError } from "../errors.ts";
 import { redactUrl } from "./secret.ts";
 
 /** Where a component listens. */
@@ -14,6 +15,7 @@ export interface UnixAddress {
   readonly path: string;
 }
 
+const MAX_PORT = 65_535;
 const ADDRESS = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/;
 /** A socket's path has room for 104 bytes (macOS), and one is made under a longer name first. */
 const MAX_PATH_BYTES = 90;
@@ -22,7 +24,7 @@ const MAX_PATH_BYTES = 90;
 function parseAddress(text: string): Address | undefined {
   const match = ADDRESS.exec(text);
   const port = Number(match?.[3]);
-  return match && port <= 65_535 ? { host: match[1] ?? match[2]!, port } : undefined;
+  return match && port <= MAX_PORT ? { host: match[1] ?? match[2]!, port } : undefined;
 }
 
 /** An address that other machines may reach: nothing that listens there can be harmed, or tells what is secret. */
@@ -72,9 +74,17 @@ export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 
-/** Port 0 asks the system for a free port and stays 0. */
-export function offsetPort(address: Address, portOffset: number): Address {
-  return address.port === 0 ? address : { host: address.host, port: address.port + portOffset };
+/**
+ * Port 0 asks the system for a free port and stays 0.
+ * @param what the setting that has the address
+ * @throws CollectorError `INVALID_CONFIG`
+ */
+export function offsetPort(address: Address, portOffset: number, what: string): Address {
+  if (address.port === 0) return address;
+  const port = address.port + portOffset;
+  if (port > MAX_PORT)
+    throw configError([], `--port-offset ${portOffset} moves ${what} to port ${port}; the highest is ${MAX_PORT}`);
+  return { host: address.host, port };
 }
 
 export function formatAddress(address: Address | UnixAddress): string {

@@ -69,7 +69,12 @@ describe("parseConfig", () => {
   it.each<[string, string, RegExp]>([
     ["broken YAML", "receivers: [", /^config\.yaml:\d+:\d+: /],
     ["a repeated key", `${MINIMAL}\nservice: {}`, /^config\.yaml:\d+:\d+: Map keys must be unique/],
-    ["no service", "receivers:\n", /^service: /],
+    ["no service", "receivers:\n", /^service: is missing or empty: an object is needed$/],
+    [
+      "a key with nothing behind it",
+      MINIMAL.replace(/otlp: \{.*\n/, "otlp: { protocols: }\n"),
+      /^receivers::otlp::protocols: is missing or empty: an object is needed$/,
+    ],
     // Deeper than the library survives: it ends the process, which no test could report.
     ["nesting", `receivers:\n  ${"- ".repeat(30_000)}`, /^config\.yaml:2:\d+: the document is nested deeper than 64/],
     ["flow nesting", `receivers: ${"[".repeat(30_000)}`, /^config\.yaml:1:\d+: the document is nested deeper than 64/],

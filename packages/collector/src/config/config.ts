@@ -77,7 +77,12 @@ function fromZod(error: z.ZodError, prefix: readonly PropertyKey[], value: unkno
     (node, key) => (typeof node === "object" && node !== null ? Reflect.get(node, key) : undefined),
     value,
   );
-  return configError(path, `${issue.message}${found === undefined ? "" : `, not ${show(path, found)}`}`);
+  // An empty file, or a key with nothing behind it.
+  if (found === undefined || found === null) {
+    const wanted = issue.code === "invalid_type" ? issue.expected : "value";
+    return configError(path, `is missing or empty: ${/^[aeiou]/.test(wanted) ? "an" : "a"} ${wanted} is needed`);
+  }
+  return configError(path, `${issue.message}, not ${show(path, found)}`);
 }
 
 /** Those of otelcol with the reason why they are not here. */

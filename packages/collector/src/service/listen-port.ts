@@ -13,10 +13,11 @@ export class ListenPort {
   /** No other worker listens yet. */
   readonly first: boolean;
 
-  /** @param name of the listener within its component */
+  /** @param name of the listener within its component, as its setting is called */
   constructor(context: CreateContext, name: string, address: Address) {
+    const what = `receivers::${context.id}::protocols::${name}::endpoint`;
     this.#shared = new Int32Array(context.shared(`port/${name}`, 4));
-    this.#address = offsetPort(address, context.portOffset);
+    this.#address = offsetPort(address, context.portOffset, what);
     this.reusePort = context.worker.count > 1;
     this.first = context.worker.index === 0;
   }

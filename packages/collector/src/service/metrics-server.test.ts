@@ -33,6 +33,16 @@ async function start(metrics: Record<string, unknown>): Promise<string> {
   return server.url!.replace("0.0.0.0", "127.0.0.1");
 }
 
+it("names the setting whose port an offset moves too far", () => {
+  const { service } = documentSchema.parse({
+    service: { pipelines: {}, telemetry: { metrics: { address: "127.0.0.1:20000" } } },
+  });
+  const health = new HealthState().of("test");
+  expect(() => metricsServer(service.telemetry.metrics, { log, health, portOffset: 52_000, expose })).toThrow(
+    "--port-offset 52000 moves service::telemetry::metrics::address to port 72000; the highest is 65535",
+  );
+});
+
 async function status(url: string, options: RequestOptions = {}): Promise<number> {
   const outgoing = (url.startsWith("https") ? request : httpRequest)(`${url}/metrics`, options).end();
   const [response] = await once(outgoing, "response");

@@ -16,7 +16,7 @@ export function metricsServer(
   let page: Promise<Page> | undefined;
   return new HttpServer(
     `${WHAT}::address`,
-    { address: offsetPort(address, portOffset) },
+    { address: offsetPort(address, portOffset, `${WHAT}::address`) },
     (request, response) => {
       if (isLoopback(address.host) && refuseForeign(request, response)) return;
       request.resume();

@@ -41,7 +41,8 @@ export class ClickhouseEmbedded implements Component {
   }
 
   async start(): Promise<void> {
-    const { host, port } = offsetPort(this.#config.endpoint, this.#context.portOffset);
+    const { id, portOffset } = this.#context;
+    const { host, port } = offsetPort(this.#config.endpoint, portOffset, `extensions::${id}::endpoint`);
     const engine = await EmbeddedEngine.start({
       dataDir: this.#context.dataDir,
       host,

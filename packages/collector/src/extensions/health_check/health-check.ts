@@ -13,9 +13,10 @@ export class HealthCheck implements Component {
   constructor(config: HealthCheckConfig, { id, health, portOffset }: SupervisorContext) {
     this.#path = config.path;
     this.#health = health;
+    const what = `extensions::${id}::endpoint`;
     this.#server = new HttpServer(
-      `extensions::${id}::endpoint`,
-      { address: offsetPort(config.endpoint, portOffset) },
+      what,
+      { address: offsetPort(config.endpoint, portOffset, what) },
       (request, response) => this.#answer(request, response),
     );
   }
