@@ -29,8 +29,8 @@ type WithoutId<T> = T extends unknown ? Omit<T, "id"> : never;
 
 /**
  * One worker thread that reads, checks, transposes and compresses, so that the thread which takes in spans never stands
- * still for a 64 MiB segment. Started with the first job, shared by all writers of the process, and not a reason for the
- * process to stay alive.
+ * still for a 64 MiB segment. Started with the first job, shared by all writers of the thread that started it, and not a
+ * reason for the process to stay alive.
  */
 export class Transposer {
   static #shared: Transposer | undefined;

@@ -23,7 +23,7 @@ import type { RecordWindow } from "./window.ts";
 const STREAM = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const SEGMENT = /^(\d+)\.(open|segment)$/;
 
-export interface Recovery {
+interface Recovery {
   readonly io: FileIo;
   /** `<dir>/log` */
   readonly logDirectory: string;

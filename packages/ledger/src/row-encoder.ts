@@ -246,7 +246,7 @@ export class RowEncoder {
 }
 
 /** Where rows stand in the log. */
-export interface RowPlace {
+interface RowPlace {
   readonly stream: Uint8Array;
   /** Of the first row; each of the others has one more than the row before it. */
   readonly sequence: bigint;

@@ -4,7 +4,7 @@ import { type RowRange, type SegmentFile, partitionOf, segmentName } from "./seg
 import { SegmentWriter, type StoredSegment, blockOf } from "./segment-writer.ts";
 
 /** How the source of a rewritten file is put away. */
-export type Retire = { readonly kind: "remove" } | { readonly kind: "quarantine"; readonly directory: string };
+type Retire = { readonly kind: "remove" } | { readonly kind: "quarantine"; readonly directory: string };
 
 const WAITING = /^(\d+)\.segment\.from-(\d+)$/;
 

@@ -26,7 +26,7 @@ export interface PendingRows {
   written: number;
 }
 
-export interface SegmentLogOptions {
+interface SegmentLogOptions {
   readonly io: FileIo;
   readonly directory: string;
   readonly quarantineDirectory: string;

@@ -9,7 +9,7 @@ import { blockOf } from "./segment-writer.ts";
 import type { ClosedSegment } from "./types.ts";
 
 /** A closed segment and its rows as one RowBinary block; row `i` is `rows.subarray(offsets[i], offsets[i + 1])`. */
-export interface SegmentRows {
+interface SegmentRows {
   readonly segment: ClosedSegment;
   readonly rows: Uint8Array;
   readonly offsets: Uint32Array;

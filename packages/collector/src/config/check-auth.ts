@@ -6,7 +6,7 @@ const LEDGER = "clickhouse_audit";
 const PROCESSOR = "audit";
 
 /** What of a configuration says who sends and where it goes. */
-export interface AuthConfig {
+interface AuthConfig {
   readonly receivers: ReadonlyMap<string, unknown>;
   readonly exporters: ReadonlyMap<string, unknown>;
   readonly connectors: ReadonlyMap<string, unknown>;

@@ -7,7 +7,7 @@ const URL_PARTS = /([a-z][a-z0-9+.-]*:\/\/)([^?#]*)(.*)/is;
 const SETTINGS_DEPTH = 2;
 
 /** A setting whose value no error and no printed configuration repeats. A path to a secret is none. */
-export function isSecret(key: PropertyKey): boolean {
+function isSecret(key: PropertyKey): boolean {
   return typeof key === "string" && SECRET.test(key) && !key.endsWith("_file");
 }
 

@@ -17,7 +17,7 @@ import type { SharedMemory } from "./shared-memory.ts";
 
 const SHUTDOWN_MS = 15_000;
 
-export interface SharedContext extends Omit<CreateContext, "id" | "extension" | "shared" | "told"> {
+interface SharedContext extends Omit<CreateContext, "id" | "extension" | "shared" | "told"> {
   readonly sharedMemory: SharedMemory;
   /** By `componentKey`. */
   readonly told: ReadonlyMap<string, unknown>;

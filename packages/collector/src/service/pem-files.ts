@@ -4,14 +4,14 @@ import type { CreateContext } from "../component.ts";
 import { CollectorError, errorMessage } from "../errors.ts";
 
 /** What is in the files. */
-export interface Pems extends SecureContextOptions {
+interface Pems extends SecureContextOptions {
   readonly cert?: string;
   readonly key?: string;
   readonly ca?: string;
 }
 
 /** The part of a `tls` setting that names files. */
-export interface PemConfig {
+interface PemConfig {
   readonly cert_file?: string | undefined;
   readonly key_file?: string | undefined;
   /** Of the other side's authorities. */

@@ -10,7 +10,7 @@ const METRICS_MS = 1_000;
 const STOP_MARGIN_MS = 15_000;
 
 /** What a worker tells the supervisor by itself. */
-export interface WorkerEvents {
+interface WorkerEvents {
   health(component: string, problem: string | undefined): void;
   log(line: string): void;
   /** It has ended without being asked to. */

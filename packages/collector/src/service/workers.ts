@@ -6,7 +6,7 @@ import type { Ready, WorkerData } from "./messages.ts";
 import type { MetricsSnapshot } from "./telemetry.ts";
 import { WorkerThread } from "./worker-thread.ts";
 
-export interface Supervision {
+interface Supervision {
   readonly log: Logger;
   readonly health: HealthState;
   /** A worker has died. */
