@@ -126,7 +126,12 @@ service: { pipelines: { traces: { exporters: [clickhouse_audit, otlphttp] } } }`
   });
 
   it.each<[string, string[], Parameters<typeof loadConfig>[1], RegExp]>([
-    ["a file that is not there", ["/nonexistent.yaml"], {}, /^--config: cannot read "\/nonexistent\.yaml": no such file or directory/],
+    [
+      "a file that is not there",
+      ["/nonexistent.yaml"],
+      {},
+      /^--config: cannot read "\/nonexistent\.yaml": no such file or directory/,
+    ],
     ["a variable that is not set", ["env:NOSUCH"], {}, /^--config env:NOSUCH: the variable NOSUCH is not set/],
     ["the network", ["https://example.com/c.yaml"], {}, /is not fetched over the network/],
     ["another scheme", ["ftp:x"], {}, /the scheme "ftp" is not known/],
