@@ -44,6 +44,12 @@ export class FieldCursor {
     this.#seen = 0;
   }
 
+  /** Goes on at `pos`, behind fields that were read without the cursor; bit n of `seen` is field n. */
+  resume(pos: number, seen: number): void {
+    this.pos = pos;
+    this.#seen = seen;
+  }
+
   /** True when there is a field; false at the end of the message and on damage (see `error`). */
   next(): boolean {
     const { bytes, end } = this;

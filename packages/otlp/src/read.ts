@@ -25,6 +25,7 @@ export function readSpan(bytes: Uint8Array, start: number, end: number, into: Sp
   into.reset(bytes, start, end);
   const cursor = spans;
   cursor.open(bytes, start, end);
+  readUsualStart(bytes, cursor, into);
   for (;;) {
     cursor.pos = readShortAttributes(bytes, cursor.pos, end, into.attributes);
     if (!cursor.next()) break;
@@ -35,6 +36,48 @@ export function readSpan(bytes: Uint8Array, start: number, end: number, into: Sp
   if (!isId(bytes, into.traceIdStart, into.traceIdEnd, 16) || !isId(bytes, into.spanIdStart, into.spanIdEnd, 8)) {
     throw failure(INVALID_FIELD, "Span (trace id or span id)", start);
   }
+}
+
+/**
+ * Reads the fields that stand before the attributes, as far as they come by their numbers and without a trace state, as
+ * nearly every SDK writes them.
+ */
+function readUsualStart(bytes: Uint8Array, cursor: FieldCursor, into: SpanFields): void {
+  const { pos: start, end } = cursor;
+  // Both ids, and nothing below can look behind the end.
+  if (end - start < 64 || bytes[start] !== 0x0a || bytes[start + 1] !== 16) return;
+  if (bytes[start + 18] !== 0x12 || bytes[start + 19] !== 8) return;
+  into.traceIdStart = start + 2;
+  into.traceIdEnd = start + 18;
+  into.spanIdStart = start + 20;
+  let pos = (into.spanIdEnd = start + 28);
+  let seen = (1 << 1) | (1 << 2);
+  if (bytes[pos] === 0x22 && bytes[pos + 1] === 8) {
+    into.parentSpanIdStart = pos + 2;
+    pos = into.parentSpanIdEnd = pos + 10;
+    seen |= 1 << 4;
+  }
+  if (bytes[pos] === 0x2a && bytes[pos + 1]! < end - pos - 24 && bytes[pos + 1]! < 0x80) {
+    into.nameStart = pos + 2;
+    pos = into.nameEnd = pos + 2 + bytes[pos + 1]!;
+    seen |= 1 << 5;
+    if (bytes[pos] === 0x30 && bytes[pos + 1]! < 0x80) {
+      into.kind = bytes[pos + 1]!;
+      pos += 2;
+      seen |= 1 << 6;
+    }
+    if (bytes[pos] === 0x39) {
+      into.startTimeOffset = pos + 1;
+      pos += 9;
+      seen |= 1 << 7;
+    }
+    if (bytes[pos] === 0x41) {
+      into.endTimeOffset = pos + 1;
+      pos += 9;
+      seen |= 1 << 8;
+    }
+  }
+  cursor.resume(pos, seen);
 }
 
 /** Reads attributes shorter than 128 bytes that follow one another; gives the position of the first field that is none. */
