@@ -4,7 +4,15 @@ import * as path from "node:path";
 import { LedgerError } from "./errors.ts";
 import { FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FrameKind, frameEndAfterMarker } from "./frame.ts";
 import { ROW_FORMAT, ROW_OFFSET } from "./row-format.ts";
-import { type SegmentFile, decodeFooter, decodeHeader, describeWhole, parseSegmentFile } from "./segment-file.ts";
+import {
+  type SegmentFile,
+  type SegmentFooter,
+  type SegmentHeader,
+  decodeFooter,
+  decodeHeader,
+  describeWhole,
+  parseSegmentFile,
+} from "./segment-file.ts";
 import { blockOf } from "./segment-writer.ts";
 import type { ClosedSegment } from "./types.ts";
 
@@ -20,26 +28,30 @@ interface SegmentRows {
  * Throws LedgerError CORRUPT when it is not whole, IO when the file cannot be read.
  */
 export async function readSegment(file: string): Promise<SegmentRows> {
-  let content: Buffer;
+  const joined = joinedRows(file, await contentOf(file));
+  if (joined !== undefined) return joined;
+  const content = await contentOf(file);
+  return checkedRows(parseSegmentFile(file, content, content.length));
+}
+
+async function contentOf(file: string): Promise<Buffer> {
   try {
-    content = await fs.promises.readFile(file);
+    return await fs.promises.readFile(file);
   } catch (error) {
     throw LedgerError.fromIo(`read segment ${path.basename(file)}`, error);
   }
-  return joinedRows(file, content) ?? checkedRows(parseSegmentFile(file, content, content.length));
 }
 
 /**
- * The rows of a file whose frames are where their lengths say; undefined when anything is odd, which says nothing yet. The
- * hash over all rows is stronger than a checksum for each, and costs less.
+ * The rows of a file whose frames are where their lengths say, moved together to the front of its bytes; undefined when
+ * anything is odd, which says nothing yet. The hash over all rows is stronger than a checksum for each, and costs less.
  */
 function joinedRows(file: string, bytes: Buffer): SegmentRows | undefined {
-  const rows = Buffer.allocUnsafeSlow(bytes.length);
   let offsets = new Uint32Array(4096);
   let count = 0;
   let end = 0;
-  let header = -1;
-  let footer = -1;
+  let header: SegmentHeader | undefined;
+  let footer: SegmentFooter | undefined;
   let next: number;
   for (let at = FILE_HEADER_BYTES; at < bytes.length; at = next) {
     const start = at + FRAME_HEADER_BYTES;
@@ -47,37 +59,31 @@ function joinedRows(file: string, bytes: Buffer): SegmentRows | undefined {
     next = start + bytes.readUInt32LE(at + 12);
     if (next > bytes.length) return undefined;
     const kind = bytes[at + 24];
-    if (kind === FrameKind.SegmentHeader && header < 0) header = at;
-    else if (kind === FrameKind.SegmentFooter && footer < 0) footer = at;
-    else if (kind === FrameKind.Data) {
+    if (kind === FrameKind.Data) {
       if (next - start < ROW_OFFSET.end) return undefined;
-      bytes.copy(rows, end, start, next);
+      bytes.copyWithin(end, start, next);
       end += next - start;
       if (++count === offsets.length) offsets = doubled(offsets);
       offsets[count] = end;
-    } else if (kind !== FrameKind.Mark) return undefined;
+    } else if (kind !== FrameKind.Mark) {
+      if (frameEndAfterMarker(bytes, at) !== next) return undefined;
+      const payload = bytes.subarray(start, next);
+      if (kind === FrameKind.SegmentHeader && header === undefined) header = decodeHeader(payload, file);
+      else if (kind === FrameKind.SegmentFooter && footer === undefined) footer = decodeFooter(payload, file);
+      else return undefined;
+    }
   }
-  const segment = describe(file, bytes, header, footer);
-  if (segment === undefined || segment.count !== count || segment.bytes !== end) return undefined;
-  const whole = rows.subarray(0, end);
-  if (hash("sha256", whole) !== segment.hash) return undefined;
+  if (header === undefined || footer === undefined || footer.count !== count || footer.bytes !== end) return undefined;
+  const rows = bytes.subarray(0, end);
+  if (hash("sha256", rows) !== footer.hash) return undefined;
   for (let i = 0; i < count; i++) {
     const at = offsets[i]!;
     if (rows.readUInt16LE(at + ROW_OFFSET.format) !== ROW_FORMAT) return undefined;
-    if (rows.readBigUInt64LE(at + ROW_OFFSET.sequence) !== segment.firstSequence + BigInt(i)) return undefined;
+    if (rows.readBigUInt64LE(at + ROW_OFFSET.sequence) !== footer.firstSequence + BigInt(i)) return undefined;
   }
-  return { segment, rows: whole, offsets: offsets.subarray(0, count + 1) };
-}
-
-/** What header and footer say, when both frames are intact. */
-function describe(file: string, bytes: Buffer, header: number, footer: number): ClosedSegment | undefined {
-  if (header < 0 || footer < 0) return undefined;
-  const headerEnd = frameEndAfterMarker(bytes, header);
-  const footerEnd = frameEndAfterMarker(bytes, footer);
-  if (headerEnd < 0 || footerEnd < 0) return undefined;
-  const { streamId, number, partition } = decodeHeader(bytes.subarray(header + FRAME_HEADER_BYTES, headerEnd), file);
-  const closed = decodeFooter(bytes.subarray(footer + FRAME_HEADER_BYTES, footerEnd), file);
-  return { path: file, streamId, number, partition, rowFormat: ROW_FORMAT, ...closed };
+  const { streamId, number, partition } = header;
+  const segment = { path: file, streamId, number, partition, rowFormat: ROW_FORMAT, ...footer };
+  return { segment, rows, offsets: offsets.subarray(0, count + 1) };
 }
 
 /** The same of a file that was read frame by frame, with all checks: for what the short way cannot explain. */
