@@ -12,10 +12,11 @@ const shapes = new KeyShapes();
 
 /** Row of the AttributeList that fills each typed column, -1 for none. */
 export class TypedIndex {
-  readonly row = new Int32Array(TYPED_COLUMNS.length);
+  readonly #own = new Int32Array(TYPED_COLUMNS.length);
+  row: Int32Array = this.#own;
 
   clear(): void {
-    this.row.fill(-1);
+    this.row = this.#own.fill(-1);
   }
 }
 
@@ -32,7 +33,7 @@ export function fillSpanMap(
     typed.clear();
     return fillMap(table, notes, bytes, list, "", typed);
   }
-  typed.row.set(shape.typed);
+  typed.row = shape.typed;
   fillShape(table, notes, bytes, list, shape);
   return true;
 }
@@ -47,6 +48,7 @@ function fillShape(
   let budget: number = LIMITS.record;
   for (let i = 0; i < plain.length && budget > 0; i++) {
     const row = plain[i]!;
+    // No key of a shape is like a name of ours.
     budget -= list.keyEnd[row]! - list.keyStart[row]! + addEntry(table, notes, bytes, list, row, "");
   }
   if (budget <= 0) notes.overflow = true;
@@ -85,7 +87,8 @@ export function fillMap(
     } else if (table.count >= LIMITS.attributes || keyEnd - keyStart > LIMITS.key) {
       complete = false;
     } else if (budget > 0) {
-      budget -= keyEnd - keyStart + addEntry(table, notes, bytes, list, row, qualifier);
+      const before = qualifier === "" && needsQualifier(bytes, keyStart, keyEnd) ? "span:" : qualifier;
+      budget -= keyEnd - keyStart + addEntry(table, notes, bytes, list, row, before);
     }
   }
   // The record is too large, and is encoded again with shorter values.
@@ -93,14 +96,14 @@ export function fillMap(
   return complete;
 }
 
-/** Returns the length of the value's text. */
+/** `before` stands before the key in notes. Returns the length of the value's text. */
 function addEntry(
   table: EntryTable,
   notes: RecordNotes,
   bytes: Uint8Array,
   list: AttributeList,
   row: number,
-  qualifier: string,
+  before: string,
 ): number {
   const keyStart = list.keyStart[row]!;
   const keyEnd = list.keyEnd[row]!;
@@ -108,7 +111,6 @@ function addEntry(
   const start = list.valueStart[row]!;
   const end = list.valueEnd[row]!;
   const limit = notes.valueLimit;
-  const before = qualifier === "" && needsQualifier(bytes, keyStart, keyEnd) ? "span:" : qualifier;
   if (kind === ValueKind.String) {
     const cut = cutAt(bytes, start, end, limit);
     table.add(keyStart, keyEnd, false, start, cut, false);

@@ -1,7 +1,7 @@
-/** From here on a call into native code, with the view that it needs, costs less than copying eight bytes a step. */
-const NATIVE_COPY_FROM = 128;
-/** From here on eight bytes a step cost less than one. */
-const WORD_COPY_FROM = 8;
+/** Bytes copied in one step. */
+const WORD = 8;
+/** From here on a call into native code, with the view that it needs, costs less than copying a word a step. */
+const NATIVE_COPY_FROM = 256;
 
 let viewed: Uint8Array = new Uint8Array(0);
 let view = new DataView(viewed.buffer);
@@ -62,25 +62,18 @@ export class ByteBuffer {
   }
 
   copy(source: Uint8Array, start: number, end: number): void {
-    const count = end - start;
-    if (count < WORD_COPY_FROM) {
-      this.reserve(count);
-      const { bytes, length } = this;
-      for (let i = 0; i < count; i++) bytes[length + i] = source[start + i]!;
-      this.length = length + count;
-    } else if (count < NATIVE_COPY_FROM) {
-      this.#copyWords(viewOf(source), start, count);
-    } else {
-      this.reserve(count);
-      this.bytes.set(source.subarray(start, end), this.length);
-      this.length += count;
+    if (end - start < NATIVE_COPY_FROM) {
+      this.#copyWords(viewOf(source), source.length, start, end);
+      return;
     }
+    this.reserve(end - start);
+    this.bytes.set(source.subarray(start, end), this.length);
+    this.length += end - start;
   }
 
   /** What stands in [start, end) of another buffer. */
   copyFrom(other: ByteBuffer, start = 0, end: number = other.length): void {
-    const count = end - start;
-    if (count < NATIVE_COPY_FROM) this.#copyWords(other.#view, start, count);
+    if (end - start < NATIVE_COPY_FROM) this.#copyWords(other.#view, other.bytes.length, start, end);
     else this.copy(other.bytes, start, end);
   }
 
@@ -120,14 +113,20 @@ export class ByteBuffer {
     this.length = at;
   }
 
-  #copyWords(from: DataView, start: number, count: number): void {
-    this.reserve(count);
+  /**
+   * `size` is that of `from`, whose own is a call. The last word brings bytes along that stand behind `end`; what is written
+   * next goes over them.
+   */
+  #copyWords(from: DataView, size: number, start: number, end: number): void {
+    this.reserve(end - start + WORD);
     const to = this.#view;
-    const at = this.length;
-    let i = 0;
-    for (; i + 8 <= count; i += 8) to.setBigInt64(at + i, from.getBigInt64(start + i));
-    for (; i < count; i++) to.setUint8(at + i, from.getUint8(start + i));
-    this.length = at + count;
+    let at = this.length;
+    this.length = at + end - start;
+    if (end + WORD <= size) {
+      for (let i = start; i < end; i += WORD, at += WORD) to.setBigInt64(at, from.getBigInt64(i, true), true);
+    } else {
+      for (let i = start; i < end; i++) to.setUint8(at++, from.getUint8(i));
+    }
   }
 
   #grow(needed: number): void {

@@ -8,6 +8,7 @@ export class Fingerprint {
   readonly #key0: number;
   readonly #key1: number;
   #scratch = new Uint8Array(512);
+  #words = new DataView(this.#scratch.buffer);
 
   constructor(key0: number, key1: number) {
     this.#key0 = key0;
@@ -17,7 +18,10 @@ export class Fingerprint {
   /** Leaves the result in `low` and `high`. */
   of(principal: Uint8Array, id: Uint8Array, idStart: number, idEnd: number): void {
     const length = 4 + principal.length + idEnd - idStart;
-    if (length + 4 > this.#scratch.length) this.#scratch = new Uint8Array(length * 2);
+    if (length + 4 > this.#scratch.length) {
+      this.#scratch = new Uint8Array(length * 2);
+      this.#words = new DataView(this.#scratch.buffer);
+    }
     const data = this.#scratch;
     data[0] = principal.length;
     data[1] = principal.length >>> 8;
@@ -26,8 +30,9 @@ export class Fingerprint {
     for (let i = 0; i < principal.length; i++) data[4 + i] = principal[i]!;
     for (let i = idStart, to = 4 + principal.length; i < idEnd; i++) data[to++] = id[i]!;
     const whole = length & ~3;
-    data.fill(0, length, whole + 4);
+    for (let i = length; i < whole + 3; i++) data[i] = 0;
     data[whole + 3] = length;
+    const view = this.#words;
     let v0 = this.#key0 | 0;
     let v1 = (this.#key1 ^ 0xee) | 0;
     let v2 = 0x6c796765 ^ this.#key0;
@@ -35,7 +40,7 @@ export class Fingerprint {
     // Words of the message, then four rounds for each half of the output.
     const words = (whole >>> 2) + 1;
     for (let step = 0; step < words + 2; step++) {
-      const message = step < words ? word(data, step * 4) | 0 : 0;
+      const message = step < words ? view.getInt32(step * 4, true) : 0;
       if (step < words) v3 ^= message;
       else if (step === words) v2 ^= 0xee;
       else v1 ^= 0xdd;

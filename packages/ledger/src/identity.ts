@@ -62,7 +62,7 @@ export class Identities {
     const count = stringElements(bytes, attributes.valueStart[row]!, attributes.valueEnd[row]!, MAX_CLAIMED, elements);
     // Not a list of strings, or more than there can be: whatever it means, it is a claim.
     if (count < 0 || count > MAX_CLAIMED) return true;
-    const actor = columns.buffer.bytes.subarray(columns.start[ACTOR_ID], columns.end[ACTOR_ID]);
+    const actor = bytesOf(columns, ACTOR_ID);
     for (let i = 0; i < elements.length; i += 2) {
       const claimed = bytes.subarray(elements[i], elements[i + 1]);
       if (actor.equals(actor.length < MAY_BE_CUT ? claimed : claimed.subarray(0, actor.length))) return true;
@@ -76,27 +76,36 @@ function lengthOf({ start, end }: TypedColumns): number {
 }
 
 /** FNV-1a, folded to a slot. Who fills the table with actors that meet only makes it ask again. */
-function hashOf({ buffer: { bytes }, start, end }: TypedColumns): number {
+function hashOf(columns: TypedColumns): number {
   let hash = 0x811c9dc5;
   for (const column of KEY_COLUMNS) {
-    for (let at = start[column]!; at < end[column]!; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
+    const bytes = columns.bytesOf(column);
+    for (let at = columns.start[column]!; at < columns.end[column]!; at++)
+      hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
   }
   return (hash ^ (hash >>> 15)) & (SLOTS - 1);
 }
 
-function isSame({ lengths, bytes }: Known, { buffer, start, end }: TypedColumns): boolean {
-  const own = buffer.bytes;
+function isSame({ lengths, bytes }: Known, columns: TypedColumns): boolean {
   let at = 0;
   for (let i = 0; i < KEY_COLUMNS.length; i++) {
-    const from = start[KEY_COLUMNS[i]!]!;
-    const length = end[KEY_COLUMNS[i]!]! - from;
+    const column = KEY_COLUMNS[i]!;
+    const own = columns.bytesOf(column);
+    const from = columns.start[column]!;
+    const length = columns.end[column]! - from;
     if (length !== lengths[i]) return false;
     for (let j = 0; j < length; j++) if (own[from + j] !== bytes[at++]) return false;
   }
   return true;
 }
 
-function remember(identify: Identify, { buffer, start, end }: TypedColumns, answer: IdentityAnswer): Known {
-  const parts = KEY_COLUMNS.map((column) => buffer.bytes.subarray(start[column], end[column]));
+function remember(identify: Identify, columns: TypedColumns, answer: IdentityAnswer): Known {
+  const parts = KEY_COLUMNS.map((column) => bytesOf(columns, column));
   return { identify, lengths: parts.map(({ length }) => length), bytes: Buffer.concat(parts), answer };
+}
+
+function bytesOf(columns: TypedColumns, column: number): Buffer {
+  const { buffer, byteOffset } = columns.bytesOf(column);
+  const start = columns.start[column]!;
+  return Buffer.from(buffer, byteOffset + start, columns.end[column]! - start);
 }

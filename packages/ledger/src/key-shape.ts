@@ -25,9 +25,15 @@ export interface KeyShape {
  */
 export class KeyShapes {
   readonly #slots: (KeyShape | undefined)[] = Array.from({ length: SLOTS }, () => undefined);
+  #last: KeyShape | undefined;
 
   /** The shape of a span's attributes; undefined when they have to be looked at one by one. */
   find(bytes: Uint8Array, list: AttributeList): KeyShape | undefined {
+    if (this.#last !== undefined && hasKeys(this.#last, bytes, list)) return this.#last;
+    return (this.#last = this.#lookUp(bytes, list));
+  }
+
+  #lookUp(bytes: Uint8Array, list: AttributeList): KeyShape | undefined {
     const { count, keyStart, keyEnd } = list;
     if (count > MAX_ATTRIBUTES) return undefined;
     let hash = count;
@@ -46,11 +52,19 @@ function hasKeys({ keys, ends }: KeyShape, bytes: Uint8Array, { count, keyStart,
   const view = viewOf(bytes);
   let known = 0;
   for (let row = 0; row < count; row++) {
-    const end = ends[row]!;
-    let at = keyStart[row]!;
-    if (keyEnd[row]! - at !== end - known) return false;
-    for (; known + 4 <= end; known += 4, at += 4) if (keys.getInt32(known) !== view.getInt32(at)) return false;
-    for (; known < end; known++, at++) if (keys.getUint8(known) !== view.getUint8(at)) return false;
+    const start = keyStart[row]!;
+    const length = keyEnd[row]! - start;
+    if (length !== ends[row]! - known) return false;
+    let i = 0;
+    for (; i + 8 <= length; i += 8) if (keys.getBigInt64(known + i) !== view.getBigInt64(start + i)) return false;
+    if (length >= 8) {
+      // Its last eight bytes, some of them for the second time.
+      i = length - 8;
+      if (keys.getBigInt64(known + i) !== view.getBigInt64(start + i)) return false;
+    } else {
+      for (; i < length; i++) if (keys.getUint8(known + i) !== view.getUint8(start + i)) return false;
+    }
+    known += length;
   }
   return true;
 }

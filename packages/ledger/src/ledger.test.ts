@@ -448,6 +448,25 @@ describe("a disk that fails (L2)", () => {
     expect(io.syncedAfterFailure()).toEqual([]);
   });
 
+  test("the buffers of large appends are used again: each row keeps its own content", async () => {
+    const io = gatedIo(true);
+    const ledger = await open({ io });
+    const expected: [id: string, note: string][] = [];
+    for (let round = 0; round < 6; round++) {
+      io.failOnce = round === 3;
+      const appends = Array.from({ length: 6 }, (_, lane) => {
+        const ids = Array.from({ length: 50 + 40 * lane }, (_, i) => `${round}-${lane}-${i}`);
+        const note = `${round}${lane}`.repeat(250);
+        expected.push(...ids.map((id): [string, string] => [id, note]));
+        return append(ledger, ids, note);
+      });
+      await Promise.all(appends);
+    }
+    await ledger.rotate();
+    const stored = (await rows(ledger)).map((row) => [row["RecordId"], row["SpanAttributes"]]);
+    expect(stored).toEqual(expected.map(([id, note]) => [id, { note }]));
+  });
+
   test("the very first sync of a stream", async () => {
     const io = gatedIo(true);
     const ledger = await open({ io });

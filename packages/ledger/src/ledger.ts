@@ -12,7 +12,7 @@ import { type Encoded, RowBatch } from "./row-batch.ts";
 import { placeRows } from "./row-encoder.ts";
 import { partitionOf } from "./segment-file.ts";
 import { type PendingRows, SegmentLog } from "./segment-log.ts";
-import type { RowBlock, StoredSegment } from "./segment-writer.ts";
+import type { StoredSegment } from "./segment-writer.ts";
 import type { AppendResult, ClosedSegment, CollectorFacts, LedgerAlarm, LedgerOptions, LedgerStats } from "./types.ts";
 import { RecordWindow } from "./window.ts";
 import { MAX_WRITERS } from "./window-memory.ts";
@@ -284,10 +284,7 @@ export class Ledger {
     const firstSequence = this.#nextSequence;
     placeRows(rows.bytes, encoded.offsets, { stream: this.#stream, sequence: firstSequence, receivedAt });
     this.#nextSequence += BigInt(count);
-    const block: RowBlock = {
-      bytes: new Uint8Array(rows.bytes.subarray(0, rows.length)),
-      offsets: new Uint32Array(encoded.offsets),
-    };
+    const { block, done } = this.#batch.take(encoded);
     return new Promise((resolve, reject) => {
       const pending: PendingRows = {
         block,
@@ -299,6 +296,7 @@ export class Ledger {
         partition: partitionOf(receivedAt),
         rotate: false,
         settle: (error) => {
+          done();
           this.#insertions.delete(pending);
           this.#settleWindow();
           this.#publish();

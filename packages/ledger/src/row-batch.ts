@@ -2,11 +2,14 @@ import { SPAN_MALFORMED, type SpanIndex } from "@otel-audit/otlp";
 import { ByteBuffer } from "./byte-buffer.ts";
 import { RowEncoder, addRowFlag } from "./row-encoder.ts";
 import { ROW_OFFSET, RowFlag } from "./row-format.ts";
+import type { RowBlock } from "./segment-writer.ts";
 import type { CollectorFacts } from "./types.ts";
 import { type InFlight, type RecordWindow, Seen } from "./window.ts";
 
 const FIRST_BYTES = 64 * 1024;
-/** A larger row buffer is given back after use. */
+/** Rows of fewer bytes are copied for the log; with more of them it gets the buffer. */
+const COPY_BELOW = 32 * 1024;
+/** So much memory is kept for later appends. */
 const KEEP_BYTES = 8 * 1024 * 1024;
 
 /** What became of the spans of one append, before anything is on disk. */
@@ -25,6 +28,9 @@ export interface Encoded {
 /** The rows of one append at a time: encodes them, and drops those that the window knows. */
 export class RowBatch {
   rows = new ByteBuffer(FIRST_BYTES);
+  /** Buffers that the log is done with, and their size. */
+  readonly #spare: ByteBuffer[] = [];
+  #spareBytes = 0;
   readonly #encoder = new RowEncoder();
   readonly #window: RecordWindow;
   readonly #writer: number;
@@ -92,9 +98,31 @@ export class RowBatch {
     this.rows.length = length;
   }
 
+  /**
+   * The rows as a block of their own. `done` is to be called when nobody reads it any more: new memory for each append
+   * would cost more than all other copies of the rows.
+   */
+  take(encoded: Encoded): { block: RowBlock; done: () => void } {
+    const { rows } = this;
+    const offsets = Uint32Array.from(encoded.offsets);
+    const bytes = rows.bytes.subarray(0, rows.length);
+    if (rows.length < COPY_BELOW) return { block: { bytes: new Uint8Array(bytes), offsets }, done: () => undefined };
+    const spare = this.#spare.pop();
+    this.#spareBytes -= spare?.bytes.length ?? 0;
+    this.rows = spare ?? new ByteBuffer(FIRST_BYTES);
+    return { block: { bytes, offsets }, done: () => this.#keep(rows) };
+  }
+
   /** The rows are not needed any more. */
   release(): void {
     if (this.rows.bytes.length > KEEP_BYTES) this.rows = new ByteBuffer(FIRST_BYTES);
     this.rows.clear();
+  }
+
+  #keep(rows: ByteBuffer): void {
+    if (this.#spareBytes + rows.bytes.length > KEEP_BYTES) return;
+    rows.clear();
+    this.#spare.push(rows);
+    this.#spareBytes += rows.bytes.length;
   }
 }

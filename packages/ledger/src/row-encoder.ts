@@ -38,7 +38,9 @@ export class RowEncoder {
   /** The principal as it is stored. */
   principal: Uint8Array = new Uint8Array(0);
   #facts!: CollectorFacts;
-  #tenant: Uint8Array = this.principal;
+  /** The columns that are the same for all rows of a request. */
+  readonly #principal = new ByteBuffer();
+  readonly #tenant = new ByteBuffer();
   readonly #span = new SpanFields();
   readonly #resource = new ResourcePart();
   readonly #scope = new ScopePart();
@@ -46,8 +48,7 @@ export class RowEncoder {
   readonly #typed = new TypedIndex();
   readonly #columns = new TypedColumns();
   readonly #map = new EntryTable();
-  /** What stands behind SpanAttributes, which are known last. */
-  readonly #tail = new ByteBuffer(4096);
+  readonly #rest = new ByteBuffer(1024);
   readonly #idSource = Buffer.alloc(32);
   readonly #identities = new Identities();
   #provenance: CollectorFacts["provenance"] = "asserted";
@@ -58,7 +59,11 @@ export class RowEncoder {
   begin(facts: CollectorFacts): void {
     this.#facts = facts;
     this.principal = limited(facts.principal);
-    this.#tenant = limited(facts.tenantId);
+    const tenant = limited(facts.tenantId);
+    this.#principal.clear();
+    this.#principal.string(this.principal, 0, this.principal.length);
+    this.#tenant.clear();
+    this.#tenant.string(tenant, 0, tenant.length);
     this.#resource.forget();
     this.#scope.forget();
   }
@@ -125,7 +130,7 @@ export class RowEncoder {
     if (!isOfVocabulary(this.#columns)) notes.flags |= RowFlag.UnknownValue;
     if (this.#columns.isEmpty(RECORD_ID)) {
       notes.flags |= RowFlag.DerivedRecordId;
-      this.#columns.replace(RECORD_ID, (buffer) => buffer.ascii(this.#deriveRecordId(index.bytes)));
+      this.#columns.replace(RECORD_ID, this.#deriveRecordId(index.bytes));
     }
     this.#setOrigin();
   }
@@ -135,7 +140,6 @@ export class RowEncoder {
     const notes = this.#notes;
     const span = this.#span;
     const rowStart = out.length;
-    this.#writeTail(bytes, verdict);
     out.zeros(ROW_OFFSET.end);
     out.bytes.writeUInt16LE(ROW_FORMAT, rowStart + ROW_OFFSET.format);
     for (let i = 0; i < 16; i++) out.bytes[rowStart + ROW_OFFSET.contentHash + i] = digest.charCodeAt(i);
@@ -148,57 +152,56 @@ export class RowEncoder {
     out.asciiString(SPAN_KINDS[span.kind] ?? String(span.kind));
     out.copyFrom(this.#resource.columns);
     out.copyFrom(this.#scope.columns);
+    this.#writeRest(bytes);
     if (this.#incomplete) notes.flags |= RowFlag.PartsDropped;
     if (this.#incomplete || notes.stage > 0) notes.noteWhole("span", bytes, span.start, span.end);
     this.#map.addAll(notes.extras);
     this.#map.write(out, bytes);
-    const tailStart = out.length;
-    out.copyFrom(this.#tail);
-    this.recordIdStart += tailStart;
-    this.recordIdEnd += tailStart;
+    out.copyFrom(this.#rest);
+    this.#writeColumns(out, verdict);
     notes.types.write(out, bytes);
     out.bytes.writeUInt32LE(notes.flags, rowStart + ROW_OFFSET.flags);
   }
 
-  /** Everything from Duration to SchemaVersion. */
-  #writeTail(bytes: Uint8Array, verdict: CollectorVerdict): void {
-    const tail = this.#tail;
+  /** Duration to Links, to `#rest`: what is left out of them has to be noted before SpanAttributes are written. */
+  #writeRest(bytes: Uint8Array): void {
+    const rest = this.#rest;
     const span = this.#span;
     const notes = this.#notes;
-    tail.clear();
-    this.#writeDuration(tail, bytes);
-    tail.asciiString(STATUS_CODES[span.statusCode] ?? String(span.statusCode));
-    writeText(tail, notes, "column:StatusMessage", bytes, span.statusMessageStart, span.statusMessageEnd);
-    if (!writeEvents(tail, notes, bytes, span)) this.#incomplete = true;
-    if (!writeLinks(tail, notes, bytes, span)) this.#incomplete = true;
+    rest.clear();
+    this.#writeDuration(rest, bytes);
+    rest.asciiString(STATUS_CODES[span.statusCode] ?? String(span.statusCode));
+    writeText(rest, notes, "column:StatusMessage", bytes, span.statusMessageStart, span.statusMessageEnd);
+    if (!writeEvents(rest, notes, bytes, span)) this.#incomplete = true;
+    if (!writeLinks(rest, notes, bytes, span)) this.#incomplete = true;
+  }
+
+  /** RecordId to SchemaVersion. */
+  #writeColumns(out: ByteBuffer, verdict: CollectorVerdict): void {
     const columns = this.#columns;
-    columns.write(tail, 0, RECORD_ID);
-    this.recordIdEnd = tail.length;
-    this.recordIdStart = tail.length - (columns.end[RECORD_ID]! - columns.start[RECORD_ID]!);
-    columns.write(tail, RECORD_ID + 1, LAST_BEFORE_PRINCIPAL);
-    tail.string(this.principal, 0, this.principal.length);
-    tail.asciiString(this.#provenance);
-    tail.string(this.#tenant, 0, this.#tenant.length);
-    columns.write(tail, LAST_BEFORE_PRINCIPAL + 1, LAST_BEFORE_VERDICT);
+    columns.write(out, 0, RECORD_ID);
+    this.recordIdEnd = out.length;
+    this.recordIdStart = out.length - (columns.end[RECORD_ID]! - columns.start[RECORD_ID]!);
+    columns.write(out, RECORD_ID + 1, LAST_BEFORE_PRINCIPAL);
+    out.copyFrom(this.#principal);
+    out.asciiString(this.#provenance);
+    out.copyFrom(this.#tenant);
+    columns.write(out, LAST_BEFORE_PRINCIPAL + 1, LAST_BEFORE_VERDICT);
     const { decision, policyId, policyVersion, ruleId, reason } = verdict;
-    for (const text of [decision, policyId, policyVersion, ruleId, reason]) writeOwnText(tail, text);
-    columns.write(tail, LAST_BEFORE_VERDICT + 1, TYPED_COLUMNS.length - 1);
+    for (const text of [decision, policyId, policyVersion, ruleId, reason]) writeOwnText(out, text);
+    columns.write(out, LAST_BEFORE_VERDICT + 1, TYPED_COLUMNS.length - 1);
   }
 
   /** Forced by the collector, or the producer's `effect`; everything else is `reported`. */
   #setOrigin(): void {
     const columns = this.#columns;
     if (this.#facts.origin === undefined && columns.is(ORIGIN, EFFECT)) return;
-    const sent = columns.text(ORIGIN);
-    const origin =
-      this.#facts.origin ??
-      (sent === AUDIT_RECORD_ORIGIN_VALUE_EFFECT
-        ? AUDIT_RECORD_ORIGIN_VALUE_EFFECT
-        : AUDIT_RECORD_ORIGIN_VALUE_REPORTED);
+    const origin = this.#facts.origin ?? AUDIT_RECORD_ORIGIN_VALUE_REPORTED;
+    const sent = columns.isEmpty(ORIGIN) ? "" : columns.text(ORIGIN);
     if (sent === origin) return;
     // `classified` is a collector's word.
     if (sent === "classified") this.#notes.flags |= RowFlag.CollectorAttributeStripped;
-    columns.replace(ORIGIN, (buffer) => buffer.ascii(origin));
+    columns.replace(ORIGIN, origin);
   }
 
   /** 32 hex digits of SHA-256(trace id, span id, the 8 bytes of the start as on the wire) (rule O3). */

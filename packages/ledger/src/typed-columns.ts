@@ -7,18 +7,25 @@ import { LIMITS, TYPED_COLUMNS, type TypedColumn } from "./row-format.ts";
 import { stringElements } from "./value-text.ts";
 
 const COUNT = TYPED_COLUMNS.length;
+const IS_STRING = Uint8Array.from(TYPED_COLUMNS, ({ entries }) => (entries === undefined ? 1 : 0));
 const scratch = new ByteBuffer(LIMITS.column);
 
 /**
  * The typed columns of one record as they will be stored: text for a string column, RowBinary for an array column. They
- * are made before anything else, because the collector judges exactly what it stores.
+ * are known before anything is written, because the collector judges exactly what it stores. What stands in the request
+ * as it will be stored is not copied.
  */
 export class TypedColumns {
-  readonly buffer = new ByteBuffer(4096);
+  /** Where each column stands in the bytes that `bytesOf` gives. */
   readonly start = new Uint32Array(COUNT);
   readonly end = new Uint32Array(COUNT);
   /** Name of an attribute that a policy looks at and that was cut, or undefined. */
   cut: string | undefined;
+  /** What does not stand in the request. */
+  readonly #made = new ByteBuffer(1024);
+  /** 1 for a column in `#made`. */
+  readonly #isMade = new Uint8Array(COUNT);
+  #request: Uint8Array = this.#made.bytes;
   readonly #elements: number[] = [];
 
   /** Column number by its name. */
@@ -27,18 +34,24 @@ export class TypedColumns {
   }
 
   fill(notes: RecordNotes, bytes: Uint8Array, list: AttributeList, typed: TypedIndex): void {
-    this.buffer.clear();
+    this.#made.clear();
     this.cut = undefined;
-    const { buffer, start, end } = this;
+    this.#request = bytes;
+    const { start, end } = this;
     for (let i = 0; i < COUNT; i++) {
       const row = typed.row[i]!;
-      start[i] = buffer.length;
-      if (row >= 0) {
-        const column = TYPED_COLUMNS[i]!;
-        if (column.entries === undefined) this.#fillString(notes, bytes, list, row, column);
-        else this.#fillArray(notes, bytes, list, row, column);
+      if (row < 0) {
+        start[i] = end[i] = 0;
+      } else if (list.kind[row] === ValueKind.String && IS_STRING[i] === 1) {
+        this.#isMade[i] = 0;
+        start[i] = list.valueStart[row]!;
+        end[i] = this.#cutString(notes, bytes, list, row, TYPED_COLUMNS[i]!);
+      } else {
+        this.#isMade[i] = 1;
+        start[i] = this.#made.length;
+        this.#make(notes, bytes, list, row, TYPED_COLUMNS[i]!);
+        end[i] = this.#made.length;
       }
-      end[i] = buffer.length;
     }
   }
 
@@ -46,30 +59,37 @@ export class TypedColumns {
     return this.start[i] === this.end[i];
   }
 
+  /** The bytes of which a column is [start, end). */
+  bytesOf(i: number): Uint8Array {
+    return this.#isMade[i] === 1 ? this.#made.bytes : this.#request;
+  }
+
   /** Whether a string column is exactly this text. */
   is(i: number, text: Uint8Array): boolean {
     const start = this.start[i]!;
     if (this.end[i]! - start !== text.length) return false;
-    for (let at = 0; at < text.length; at++) if (this.buffer.bytes[start + at] !== text[at]) return false;
+    const bytes = this.bytesOf(i);
+    for (let at = 0; at < text.length; at++) if (bytes[start + at] !== text[at]) return false;
     return true;
   }
 
-  /** Replaces a column's text by our own words. The columns must stand in one piece, so it goes to the buffer's end. */
-  replace(i: number, write: (buffer: ByteBuffer) => void): void {
-    this.start[i] = this.buffer.length;
-    write(this.buffer);
-    this.end[i] = this.buffer.length;
+  /** Replaces a column's text by our own words. */
+  replace(i: number, text: string): void {
+    this.#isMade[i] = 1;
+    this.start[i] = this.#made.length;
+    this.#made.ascii(text);
+    this.end[i] = this.#made.length;
   }
 
   /** The text of a string column; what is not UTF-8 as U+FFFD. */
   text(i: number): string {
-    return this.buffer.bytes.toString("utf8", this.start[i], this.end[i]);
+    return utf8(this.bytesOf(i), this.start[i]!, this.end[i]!);
   }
 
   /** The entries of an array column. */
   texts(i: number): string[] {
     if (this.isEmpty(i)) return [];
-    const bytes = this.buffer.bytes;
+    const bytes = this.bytesOf(i);
     const texts: string[] = [];
     let at = this.start[i]!;
     const varint = (): number => {
@@ -82,7 +102,7 @@ export class TypedColumns {
     };
     for (let count = varint(); count > 0; count--) {
       const length = varint();
-      texts.push(bytes.toString("utf8", at, at + length));
+      texts.push(utf8(bytes, at, at + length));
       at += length;
     }
     return texts;
@@ -90,33 +110,40 @@ export class TypedColumns {
 
   /** Writes the RowBinary of columns `from` to `to`, both inclusive. */
   write(out: ByteBuffer, from: number, to: number): void {
+    const request = this.#request;
     for (let i = from; i <= to; i++) {
       const start = this.start[i]!;
       const end = this.end[i]!;
       if (start === end) {
         // No text, and no array: both begin with how long they are.
         out.byte(0);
+      } else if (this.#isMade[i] === 0) {
+        out.string(request, start, end);
       } else {
-        if (TYPED_COLUMNS[i]!.entries === undefined) out.varint(end - start);
-        out.copyFrom(this.buffer, start, end);
+        if (IS_STRING[i] === 1) out.varint(end - start);
+        out.copyFrom(this.#made, start, end);
       }
     }
   }
 
-  #fillString(notes: RecordNotes, bytes: Uint8Array, list: AttributeList, row: number, column: TypedColumn): void {
-    const kind = list.kind[row]!;
+  /** Returns where the text of a string value ends. */
+  #cutString(notes: RecordNotes, bytes: Uint8Array, list: AttributeList, row: number, column: TypedColumn): number {
     const start = list.valueStart[row]!;
     const end = list.valueEnd[row]!;
-    let whole: boolean;
-    if (kind === ValueKind.String) {
-      const cut = cutAt(bytes, start, end, column.max);
-      this.buffer.copy(bytes, start, cut);
-      whole = cut === end;
-      if (start === end) notes.noteEmpty(bytes, list.keyStart[row]!, list.keyEnd[row]!);
-    } else {
-      whole = writeText(this.buffer, notes, bytes, kind, start, end, column.max);
-      notes.noteType("", bytes, list.keyStart[row]!, list.keyEnd[row]!, kind);
+    if (start === end) notes.noteEmpty(bytes, list.keyStart[row]!, list.keyEnd[row]!);
+    const cut = cutAt(bytes, start, end, column.max);
+    if (cut !== end) this.#noteCut(notes, bytes, list, row, column);
+    return cut;
+  }
+
+  #make(notes: RecordNotes, bytes: Uint8Array, list: AttributeList, row: number, column: TypedColumn): void {
+    if (column.entries !== undefined) {
+      this.#fillArray(notes, bytes, list, row, column);
+      return;
     }
+    const kind = list.kind[row]!;
+    const whole = writeText(this.#made, notes, bytes, kind, list.valueStart[row]!, list.valueEnd[row]!, column.max);
+    notes.noteType("", bytes, list.keyStart[row]!, list.keyEnd[row]!, kind);
     if (!whole) this.#noteCut(notes, bytes, list, row, column);
   }
 
@@ -132,12 +159,12 @@ export class TypedColumns {
     const count = kind === ValueKind.Array ? stringElements(bytes, start, end, max, this.#elements) : -1;
     let whole = count <= max;
     if (count >= 0) {
-      this.buffer.varint(Math.min(count, max));
+      this.#made.varint(Math.min(count, max));
       for (let i = 0; i < this.#elements.length; i += 2) {
         const from = this.#elements[i]!;
         const to = this.#elements[i + 1]!;
         const cut = cutAt(bytes, from, to, column.max);
-        this.buffer.string(bytes, from, cut);
+        this.#made.string(bytes, from, cut);
         whole &&= cut === to;
       }
       if (count === 0) notes.noteEmpty(bytes, list.keyStart[row]!, list.keyEnd[row]!);
@@ -145,8 +172,8 @@ export class TypedColumns {
       // Not an array of strings: its text as the only entry, and its kind among the types.
       scratch.clear();
       whole = writeText(scratch, notes, bytes, kind, start, end, column.max);
-      this.buffer.varint(1);
-      this.buffer.string(scratch.bytes, 0, scratch.length);
+      this.#made.varint(1);
+      this.#made.string(scratch.bytes, 0, scratch.length);
       notes.noteType("", bytes, list.keyStart[row]!, list.keyEnd[row]!, kind);
     }
     if (!whole) this.#noteCut(notes, bytes, list, row, column);
@@ -157,4 +184,8 @@ export class TypedColumns {
     const keyEnd = list.keyEnd[row]!;
     notes.noteCut("", bytes, list.keyStart[row]!, keyEnd, bytes, list.valueStart[row]!, list.valueEnd[row]!);
   }
+}
+
+function utf8(bytes: Uint8Array, start: number, end: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("utf8");
 }

@@ -26,7 +26,7 @@ class ClosedColumn {
     const column = this.#column;
     if (columns.isEmpty(column)) return this.#mayBeEmpty;
     const start = columns.start[column]!;
-    const word = this.#words.get(((columns.end[column]! - start) << 8) | columns.buffer.bytes[start]!);
+    const word = this.#words.get(((columns.end[column]! - start) << 8) | columns.bytesOf(column)[start]!);
     return word !== undefined && columns.is(column, word);
   }
 }

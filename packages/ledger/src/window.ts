@@ -56,6 +56,7 @@ export class RecordWindow {
   /** Keys of one append, as entries. */
   #staged = new Uint32Array(1024 * WORDS);
   #stagedCount = 0;
+  #warm = new Uint32Array(1024);
   /** What `commit` found out, by the order of staging: a `Seen`, and for a duplicate its insertion and its writer. */
   seen = new Uint8Array(1024);
   hits = new Float64Array(1024);
@@ -172,6 +173,7 @@ export class RecordWindow {
     return this.#lock.run(() => {
       this.#mask = this.#words[At.mask]!;
       const first = this.#counts[0]!;
+      this.#warmUp();
       try {
         for (let i = 0; i < this.#stagedCount; i++) this.seen[i] = this.#observe(i, writer);
       } catch (error) {
@@ -226,6 +228,14 @@ export class RecordWindow {
       const next = Atomics.waitAsync(this.#words, GENERATIONS + writer, generation);
       if (next.async) await next.value;
     }
+  }
+
+  /**
+   * Reads the place of each staged key in a table far larger than any cache: the processor fetches many at once, where
+   * look-ups that insert would fetch one after the other. What was read is kept, or the compiler would not read it.
+   */
+  #warmUp(): void {
+    for (let i = 0; i < this.#stagedCount; i++) this.#warm[i] = this.#index[this.#staged[i * WORDS]! & this.#mask]!;
   }
 
   #observe(i: number, writer: number): number {
@@ -329,6 +339,7 @@ export class RecordWindow {
     const staged = new Uint32Array(size * WORDS);
     staged.set(this.#staged);
     this.#staged = staged;
+    this.#warm = new Uint32Array(size);
     this.seen = new Uint8Array(size);
     this.hits = new Float64Array(size);
     this.waitsFor = new Int8Array(size);
