@@ -1,5 +1,5 @@
 // CPU of the whole collector process for a span, beside the official collector: 20% and 100% audit spans, plain and gzip,
-// HTTP and gRPC. `--quick` is one short round; `--profile` shows where our own time goes, in a run of its own, because the
+// HTTP and gRPC. `--quick` is one short round, `--rounds N` as many (3); `--profile` shows where our own time goes, in a run of its own, because the
 // profiler costs something too. The load, the debug backend and ClickHouse are other processes and count for nobody.
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -13,12 +13,17 @@ import { findPeer, startOurs, type Environment, type Peer, type Subject } from "
 import { cpuByThread, cpuMicros } from "./collector/usage.ts";
 
 const { values: options } = parseArgs({
-  options: { quick: { type: "boolean", default: false }, profile: { type: "boolean", default: false } },
+  options: {
+    quick: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    profile: { type: "boolean", default: false },
+  },
 });
-const ROUNDS = options.quick ? 1 : 3;
+const ROUNDS = Number(options.rounds ?? (options.quick ? 1 : 3));
 const REQUESTS = options.quick ? 200 : 600;
 /** The first second of a process is the compiler's, in which a collector does not live. */
 const WARM_UP = options.quick ? 200 : 1_000;
+const PROTOCOLS = ["http", "grpc"] as const;
 const CONNECTIONS = 8;
 /** Everything has to be where it belongs by then; a segment of ours is open for a second, a batch of the peer's too. */
 const ARRIVAL_MS = 60_000;
@@ -26,7 +31,7 @@ const ARRIVAL_MS = 60_000;
 interface Cell {
   readonly gzip: boolean;
   readonly protocol: Protocol;
-  /** The compressed requests of a cell; each start of a subject sees each of them once. */
+  /** Compressed requests of this cell and start only. */
   readonly compressed: readonly Buffer[];
 }
 
@@ -101,20 +106,18 @@ function figure(micros: number | undefined): string {
 
 async function compare(bench: Bench, peer: Peer, auditEvery: number): Promise<void> {
   const requests = new Requests(auditEvery);
-  const cells: Cell[] = [];
-  for (const gzip of [false, true]) {
-    for (const protocol of ["http", "grpc"] as const) {
-      cells.push({ gzip, protocol, compressed: gzip ? await requests.gzipped(WARM_UP + REQUESTS) : [] });
-    }
-  }
+  const cells = [false, true].flatMap((gzip) => PROTOCOLS.map((protocol) => ({ gzip, protocol })));
   const sides = [startOurs, (env: Environment) => peer.start(env)];
   const figures: (number | undefined)[][][] = sides.map(() => cells.map(() => []));
   for (let round = 0; round < ROUNDS; round++) {
     for (const [side, start] of sides.entries()) {
       const subject = await start(bench.env);
       try {
-        for (const [at, cell] of cells.entries())
-          figures[side]![at]!.push(await bench.measure(subject, requests, cell));
+        for (const [at, { gzip, protocol }] of cells.entries()) {
+          // Never the same twice: ours would know the records from the table, and store no row.
+          const compressed = gzip ? await requests.gzipped(WARM_UP + REQUESTS) : [];
+          figures[side]![at]!.push(await bench.measure(subject, requests, { gzip, protocol, compressed }));
+        }
       } finally {
         await subject.stop();
       }

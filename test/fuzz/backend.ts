@@ -1,9 +1,13 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { scanTraces } from "@otel-audit/otlp";
+import protobuf from "protobufjs";
 import { closeServer, listen } from "../support/listen.ts";
 import type { Canaries } from "./canary.ts";
 
-/** Takes forwarded debug spans and looks whether each request is of one sender's bytes. */
+/**
+ * Takes forwarded debug spans. The collector joins requests by laying one behind the other, so each field of a body (a
+ * ResourceSpans) has to be of one sender's bytes.
+ */
 export class DebugBackend {
   readonly #canaries: Canaries;
   readonly #bytesOf: (n: number) => Uint8Array | undefined;
@@ -12,7 +16,7 @@ export class DebugBackend {
   url = "";
   requests = 0;
   spans = 0;
-  /** Forwarded requests in which no canary is left. */
+  /** Forwarded ResourceSpans in which no canary is left. */
   nameless = 0;
 
   /** @param bytesOf what was sent as request n, as protobuf */
@@ -46,7 +50,16 @@ export class DebugBackend {
 
   #judge(body: Buffer): void {
     this.requests++;
-    const found = this.#canaries.find(body.toString("latin1"));
+    const reader = protobuf.Reader.create(body);
+    while (reader.pos < reader.len) {
+      const start = reader.pos;
+      reader.skipType(reader.uint32() & 7);
+      this.#judgeField(body.subarray(start, reader.pos));
+    }
+  }
+
+  #judgeField(field: Buffer): void {
+    const found = this.#canaries.find(field.toString("latin1"));
     if (found.size > 1) this.problems.push(`forwarded: canaries of requests ${[...found].join(", ")} in one`);
     const [n] = found;
     if (n === undefined) {
@@ -56,10 +69,10 @@ export class DebugBackend {
     const sent = this.#bytesOf(n);
     // Of an odd request it is not known what arrived.
     if (sent === undefined) return;
-    const index = scanTraces(body);
+    const index = scanTraces(field);
     for (let i = 0; i < index.count; i++) {
       this.spans++;
-      const span = body.subarray(index.start[i], index.end[i]);
+      const span = field.subarray(index.start[i], index.end[i]);
       if (!Buffer.from(sent.buffer, sent.byteOffset, sent.length).includes(span))
         this.problems.push(`forwarded: a span that is not in request ${n}: ${span.toString("hex").slice(0, 200)}`);
     }

@@ -134,7 +134,7 @@ describe("a server", () => {
       response.write('{"ActorId":"a"}\n');
       setImmediate(() => response.destroy());
     });
-    await expect(agents({ url: server.url })).rejects.toMatchObject({ name: "CliError", code: "NO_DATA" });
+    await expect(agents({ url: server.url })).rejects.toMatchObject({ name: "CliError", code: "FAILED" });
   });
 
   it.each(["Code: 241. DB::Exception: Memory limit exceeded", '"text"', "null", '{"ActorId":'])(

@@ -68,6 +68,8 @@ function parseComponents(
   return result;
 }
 
+const RECEIVED_NOTHING = /received (?:undefined|null)$/;
+
 function fromZod(error: z.ZodError, prefix: readonly PropertyKey[], value: unknown): CollectorError {
   const issue = error.issues[0]!;
   const path = [...prefix, ...issue.path];
@@ -77,12 +79,12 @@ function fromZod(error: z.ZodError, prefix: readonly PropertyKey[], value: unkno
     (node, key) => (typeof node === "object" && node !== null ? Reflect.get(node, key) : undefined),
     value,
   );
+  if (found !== undefined && found !== null) return configError(path, `${issue.message}, not ${show(path, found)}`);
+  // The path is that of what the schema made of a value: of a single one a list, perhaps.
+  if (issue.code === "invalid_type" && !RECEIVED_NOTHING.test(issue.message)) return configError(path, issue.message);
   // An empty file, or a key with nothing behind it.
-  if (found === undefined || found === null) {
-    const wanted = issue.code === "invalid_type" ? issue.expected : "value";
-    return configError(path, `is missing or empty: ${/^[aeiou]/.test(wanted) ? "an" : "a"} ${wanted} is needed`);
-  }
-  return configError(path, `${issue.message}, not ${show(path, found)}`);
+  const wanted = issue.code === "invalid_type" ? issue.expected : "value";
+  return configError(path, `is missing or empty: ${/^[aeiou]/.test(wanted) ? "an" : "a"} ${wanted} is needed`);
 }
 
 /** Those of otelcol with the reason why they are not here. */
