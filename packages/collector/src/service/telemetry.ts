@@ -8,10 +8,14 @@ import {
   type MetricObjectWithValues,
   type MetricValue,
 } from "prom-client";
-import type { Signal } from "../component.ts";
 import { VERSION } from "./version.ts";
 
-type PerSignal<Label extends string> = Readonly<Record<Signal, Counter<Label>>>;
+/** One counter for each `Signal`, which is not imported: components import this file. */
+interface PerSignal<Label extends string> {
+  readonly traces: Counter<Label>;
+  readonly logs: Counter<Label>;
+  readonly metrics: Counter<Label>;
+}
 
 /** The metrics of one thread, as a message can carry them. */
 export type MetricsSnapshot = readonly MetricObjectWithValues<MetricValue<string>>[];

@@ -209,11 +209,11 @@ describe("OTLP/gRPC", () => {
     const [details] = error!.metadata.get("grpc-status-details-bin");
     const decoded = proto.rpcStatus.decode(details as Buffer) as unknown as { code: number; message: string };
     expect(decoded).toMatchObject({ code, message: error!.details });
-    const { details: any } = proto.rpcStatus.toObject(decoded as never) as {
+    const { details: packed } = proto.rpcStatus.toObject(decoded as never) as {
       details: { typeUrl: string; value: Buffer }[];
     };
-    expect(any[0]!.typeUrl).toBe("type.googleapis.com/google.rpc.RetryInfo");
-    expect(proto.retryInfo.toObject(proto.retryInfo.decode(any[0]!.value), { longs: Number })).toEqual({
+    expect(packed[0]!.typeUrl).toBe("type.googleapis.com/google.rpc.RetryInfo");
+    expect(proto.retryInfo.toObject(proto.retryInfo.decode(packed[0]!.value), { longs: Number })).toEqual({
       retryDelay: delay,
     });
   });
