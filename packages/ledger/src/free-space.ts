@@ -2,8 +2,10 @@ import { LedgerError } from "./errors.ts";
 import type { FileIo } from "./io.ts";
 
 const MIB = 1024 * 1024;
-/** How often the file system is asked. */
+/** How often the file system is asked, as others write to the same disk: an embedded engine, other workers. */
 const INTERVAL_MS = 1_000;
+/** After so many bytes of our own it is asked at once: in a second a fast disk takes more than a whole reserve. */
+const INTERVAL_BYTES = 4 * MIB;
 
 /**
  * What is free on the log's disk, so that the log leaves a reserve. On a disk that is full nothing can be inserted by an engine
@@ -13,22 +15,31 @@ export class FreeSpace {
   readonly #io: FileIo;
   readonly #directory: string;
   readonly #configured: number | undefined;
+  readonly #unwritten: () => number;
   readonly #onChange: (low: string | undefined) => void;
   #bound = 0;
   #free = Number.POSITIVE_INFINITY;
+  /** Since the file system was asked. */
+  #taken = 0;
+  #looking = false;
   #low = false;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param minFreeBytes the reserve; undefined: 256 MiB, or a twentieth of a disk where that is less */
+  /**
+   * @param minFreeBytes the reserve; undefined: 256 MiB, or a twentieth of a disk where that is less
+   * @param unwritten bytes that all streams have taken and the file system does not know of
+   */
   constructor(
     io: FileIo,
     directory: string,
     minFreeBytes: number | undefined,
+    unwritten: () => number,
     onChange: (low: string | undefined) => void,
   ) {
     this.#io = io;
     this.#directory = directory;
     this.#configured = minFreeBytes;
+    this.#unwritten = unwritten;
     this.#onChange = onChange;
   }
 
@@ -45,6 +56,8 @@ export class FreeSpace {
   /** Bytes on their way to the disk, until the file system is asked again. */
   take(bytes: number): void {
     this.#free -= bytes;
+    this.#taken += bytes;
+    if (this.#taken >= INTERVAL_BYTES && this.#timer) void this.#look();
   }
 
   /** Throws LedgerError LOG_FULL below the reserve. */
@@ -53,15 +66,20 @@ export class FreeSpace {
   }
 
   async #look(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    this.#taken = 0;
     try {
       const { free, total } = await this.#io.space(this.#directory);
       // Some file systems do not know.
       if (total === 0) return;
-      this.#free = free;
+      this.#free = free - this.#unwritten();
       this.#bound = this.#configured ?? Math.min(256 * MIB, Math.floor(total / 20));
     } catch {
       // It tells nothing then, and what does not fit is refused when it is written.
       this.#free = Number.POSITIVE_INFINITY;
+    } finally {
+      this.#looking = false;
     }
     const low = this.#free < this.#bound;
     if (low === this.#low) return;

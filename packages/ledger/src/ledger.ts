@@ -57,7 +57,13 @@ export class Ledger {
     this.#stream = uuidBytes(this.streamId);
     this.#batch = new RowBatch(this.window, writer);
     this.#keys = new KeyLog(options.io, options.dir, this.window, options.windowKeys);
-    this.#space = new FreeSpace(options.io, options.dir, options.minFreeBytes, (low) => options.onLowSpace(low));
+    this.#space = new FreeSpace(
+      options.io,
+      options.dir,
+      options.minFreeBytes,
+      () => this.#shared.pending,
+      (low) => options.onLowSpace(low),
+    );
     this.#log = new SegmentLog({
       io: options.io,
       directory: path.join(options.dir, "log", this.streamId),
