@@ -1,16 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { LedgerError } from "./errors.ts";
 import { Fingerprint, word } from "./fingerprint.ts";
+import { KeyTable } from "./key-table.ts";
 import { Mutex } from "./mutex.ts";
-import { At, COUNTS, createMemory, ENTRIES, FLOORS, GENERATIONS, layout, MAX_WRITERS, WORDS } from "./window-memory.ts";
+import { At, COUNTS, createMemory, FLOORS, GENERATIONS, MAX_WRITERS, WORDS } from "./window-memory.ts";
 
 /** What the window says about a record. */
 export const Seen = { New: 0, Duplicate: 1, Conflict: 2 } as const;
 
 /** Writer of an entry that is stored already. */
 const NOBODY = 255;
-/** Slots above which the table does not grow step by step. */
-const LAST_GROWTH = 2 ** 19;
 const encoder = new TextEncoder();
 
 /** Of one key in memory, and in the key log. */
@@ -29,9 +28,6 @@ export interface InFlight {
  * and not by time. A key is held as a 64-bit keyed fingerprint, the content as the first 64 bits of its SHA-256. A
  * duplicate needs both equal.
  *
- * Entries stand in a ring in the order of insertion; an open-addressing table of ring slots finds them. 25 to 33 bytes a
- * key, in memory that all threads of the process share and that the system gives only where something is written.
- *
  * Each thread that writes records is a writer. Its appends reach the disk in the order of their insertions, so one number
  * a writer (its floor) says which of its entries are not synced yet.
  */
@@ -39,24 +35,15 @@ export class RecordWindow {
   /** For other threads. */
   readonly memory: SharedArrayBuffer;
   readonly #writer: number;
-  readonly #maxKeys: number;
   readonly #words: Int32Array;
   readonly #lock: Mutex;
   readonly #fingerprint: Fingerprint;
-  /** Entries ever added, entries held. */
-  readonly #counts: Float64Array;
+  readonly #table: KeyTable;
   /** The first insertion of each writer that is not synced; Infinity: all are. */
   readonly #floors: Float64Array;
-  /** Ring: key low, key high, content low, content high. */
-  readonly #entries: Uint32Array;
-  readonly #writers: Uint8Array;
-  /** Ring slot + 1, or 0; of it the first `mask + 1` are in use. */
-  readonly #index: Uint32Array;
-  #mask = 0;
   /** Keys of one append, as entries. */
   #staged = new Uint32Array(1024 * WORDS);
   #stagedCount = 0;
-  #warm = new Uint32Array(1024);
   /** What `commit` found out, by the order of staging: a `Seen`, and for a duplicate its insertion and its writer. */
   seen = new Uint8Array(1024);
   hits = new Float64Array(1024);
@@ -73,26 +60,21 @@ export class RecordWindow {
   constructor(of: number | SharedArrayBuffer, writer = 0, secret: Uint8Array = randomBytes(8)) {
     this.memory = typeof of === "number" ? createMemory(of, secret) : of;
     this.#words = new Int32Array(this.memory, 0, COUNTS / 4);
-    this.#maxKeys = this.#words[At.maxKeys]!;
     this.#writer = writer;
     this.#lock = new Mutex(this.#words, At.lock);
     this.#fingerprint = new Fingerprint(this.#words[At.key0]!, this.#words[At.key1]!);
-    this.#counts = new Float64Array(this.memory, COUNTS, 2);
+    this.#table = new KeyTable(this.memory);
     this.#floors = new Float64Array(this.memory, FLOORS, MAX_WRITERS);
-    const { writers, index, end } = layout(this.#maxKeys);
-    this.#entries = new Uint32Array(this.memory, ENTRIES, this.#maxKeys * WORDS);
-    this.#writers = new Uint8Array(this.memory, writers, this.#maxKeys);
-    this.#index = new Uint32Array(this.memory, index, (end - index) / 4);
   }
 
   /** Keys held. */
   get size(): number {
-    return this.#lock.run(() => this.#counts[1]!);
+    return this.#locked(() => this.#table.size);
   }
 
   /** Entries ever added: the insertion number of the next one. */
   get inserted(): number {
-    return this.#lock.run(() => this.#counts[0]!);
+    return this.#locked(() => this.#table.inserted);
   }
 
   /**
@@ -116,15 +98,7 @@ export class RecordWindow {
 
   /** The entries of insertions `from` to `to` (exclusive), as far as they are still there. */
   entries(from: number, to: number): Uint8Array {
-    return this.#lock.run(() => {
-      const first = Math.max(from, this.#counts[0]! - this.#maxKeys);
-      const bytes = new Uint32Array(Math.max(0, to - first) * WORDS);
-      for (let n = first, at = 0; n < to; n++, at += WORDS) {
-        const slot = (n % this.#maxKeys) * WORDS;
-        for (let i = 0; i < WORDS; i++) bytes[at + i] = this.#entries[slot + i]!;
-      }
-      return new Uint8Array(bytes.buffer);
-    });
+    return this.#locked(() => new Uint8Array(this.#table.copy(from, to).buffer));
   }
 
   /** Learns what `entries` gave, of a window with the same secret. */
@@ -170,34 +144,30 @@ export class RecordWindow {
    */
   commit(options: { stored?: true } = {}): number {
     const writer = options.stored ? NOBODY : this.#writer;
-    return this.#lock.run(() => {
-      this.#mask = this.#words[At.mask]!;
-      const first = this.#counts[0]!;
-      this.#warmUp();
+    return this.#locked(() => {
+      const first = this.#table.inserted;
+      this.#table.warmUp(this.#staged, this.#stagedCount);
       try {
         for (let i = 0; i < this.#stagedCount; i++) this.seen[i] = this.#observe(i, writer);
       } catch (error) {
-        for (let n = first; n < this.#counts[0]!; n++) this.#remove(n % this.#maxKeys);
+        this.#table.forget(first, this.#table.inserted);
         throw error;
       } finally {
         this.#stagedCount = 0;
       }
-      this.learned = this.#counts[0]! - first;
+      this.learned = this.#table.inserted - first;
       return first;
     });
   }
 
   /** Takes back insertions `from` (inclusive) to `to` (exclusive) of this writer: their rows were not stored. */
   forget(from: number, to: number): void {
-    this.#lock.run(() => {
-      this.#mask = this.#words[At.mask]!;
-      for (let n = Math.max(from, 0, this.#counts[0]! - this.#maxKeys); n < to; n++) this.#remove(n % this.#maxKeys);
-    });
+    this.#locked(() => this.#table.forget(from, to));
   }
 
   /** All of this writer's insertions below `floor` are stored or forgotten. Wakes those who wait for them. */
   settle(floor: number): void {
-    this.#lock.run(() => {
+    this.#locked(() => {
       this.#floors[this.#writer] = floor;
     });
     Atomics.add(this.#words, GENERATIONS + this.#writer, 1);
@@ -218,10 +188,9 @@ export class RecordWindow {
   async stored({ insertion, writer, low, high }: InFlight): Promise<boolean> {
     for (;;) {
       const generation = Atomics.load(this.#words, GENERATIONS + writer);
-      const waits = this.#lock.run(() => {
-        this.#mask = this.#words[At.mask]!;
-        const slot = this.#find(low, high);
-        if (slot < 0 || this.#insertionOf(slot) !== insertion) return undefined;
+      const waits = this.#locked(() => {
+        const slot = this.#table.find(low, high);
+        if (slot < 0 || this.#table.insertionOf(slot) !== insertion) return undefined;
         return insertion >= this.#floors[writer]!;
       });
       if (waits !== true) return waits === false;
@@ -230,108 +199,49 @@ export class RecordWindow {
     }
   }
 
-  /**
-   * Reads the place of each staged key in a table far larger than any cache: the processor fetches many at once, where
-   * look-ups that insert would fetch one after the other. What was read is kept, or the compiler would not read it.
-   */
-  #warmUp(): void {
-    for (let i = 0; i < this.#stagedCount; i++) this.#warm[i] = this.#index[this.#staged[i * WORDS]! & this.#mask]!;
-  }
-
   #observe(i: number, writer: number): number {
     const staged = this.#staged;
+    const table = this.#table;
     const at = i * WORDS;
-    let slot = this.#find(staged[at]!, staged[at + 1]!);
+    let slot = table.find(staged[at]!, staged[at + 1]!);
     if (slot < 0) {
-      this.#insert(at, writer);
+      this.#learn(at, writer);
       return Seen.New;
     }
     const low = staged[at + 2]!;
     const high = staged[at + 3]!;
-    if (!this.#hasContent(slot, low, high)) {
+    if (!table.hasContent(slot, low, high)) {
       // A conflict is remembered under a key of its own, so that its retry is a duplicate, and a flood of conflicts
       // under one id does not grow one chain.
       const ownLow = (staged[at]! ^ Math.imul(low, 0x9e3779b1)) >>> 0;
       const ownHigh = (staged[at + 1]! ^ Math.imul(high, 0x85ebca6b) ^ 0x5bd1e995) >>> 0;
       staged[at] = ownLow;
       staged[at + 1] = ownHigh;
-      slot = this.#find(ownLow, ownHigh);
-      if (slot < 0 || !this.#hasContent(slot, low, high)) {
-        if (slot < 0) this.#insert(at, writer);
+      slot = table.find(ownLow, ownHigh);
+      if (slot < 0 || !table.hasContent(slot, low, high)) {
+        if (slot < 0) this.#learn(at, writer);
         return Seen.Conflict;
       }
     }
-    const insertion = this.#insertionOf(slot);
-    const owner = this.#writers[slot]!;
+    const insertion = table.insertionOf(slot);
+    const owner = table.writerOf(slot);
     this.hits[i] = insertion;
     this.waitsFor[i] = owner !== NOBODY && insertion >= this.#floors[owner]! ? owner : -1;
     return Seen.Duplicate;
   }
 
-  #insertionOf(slot: number): number {
-    const last = this.#counts[0]! - 1;
-    return last - ((last - slot) % this.#maxKeys);
-  }
-
-  #hasContent(slot: number, low: number, high: number): boolean {
-    return this.#entries[slot * WORDS + 2] === low && this.#entries[slot * WORDS + 3] === high;
-  }
-
-  #find(low: number, high: number): number {
-    for (let i = low & this.#mask; ; i = (i + 1) & this.#mask) {
-      const slot = this.#index[i]! - 1;
-      if (slot < 0) return -1;
-      if (this.#entries[slot * WORDS] === low && this.#entries[slot * WORDS + 1] === high) return slot;
-    }
-  }
-
-  #insert(staged: number, writer: number): void {
-    const insertion = this.#counts[0]!;
-    const slot = insertion % this.#maxKeys;
-    if (insertion >= this.#maxKeys) this.#remove(slot);
-    if (this.#counts[1]! * 2 > this.#mask) this.#growIndex();
-    for (let i = 0; i < WORDS; i++) this.#entries[slot * WORDS + i] = this.#staged[staged + i]!;
-    this.#writers[slot] = writer;
+  /** Adds the staged entry at `at`. */
+  #learn(at: number, writer: number): void {
+    const insertion = this.#table.insert(this.#staged, at, writer);
     if (writer !== NOBODY && this.#floors[writer] === Infinity) this.#floors[writer] = insertion;
-    this.#place(slot);
-    this.#counts[0] = insertion + 1;
-    this.#counts[1]!++;
   }
 
-  #place(slot: number): void {
-    let i = this.#entries[slot * WORDS]! & this.#mask;
-    while (this.#index[i] !== 0) i = (i + 1) & this.#mask;
-    this.#index[i] = slot + 1;
-  }
-
-  /** Removes a ring slot from the table; nothing happens when it is not there any more. */
-  #remove(slot: number): void {
-    let hole = this.#entries[slot * WORDS]! & this.#mask;
-    while (this.#index[hole] !== slot + 1) {
-      if (this.#index[hole] === 0) return;
-      hole = (hole + 1) & this.#mask;
-    }
-    this.#counts[1]!--;
-    // Shift back what probing would no longer reach across the hole.
-    for (let i = (hole + 1) & this.#mask; this.#index[i] !== 0; i = (i + 1) & this.#mask) {
-      const home = this.#entries[(this.#index[i]! - 1) * WORDS]! & this.#mask;
-      if (((i - home) & this.#mask) < ((i - hole) & this.#mask)) continue;
-      this.#index[hole] = this.#index[i]!;
-      hole = i;
-    }
-    this.#index[hole] = 0;
-  }
-
-  /**
-   * The table takes more of the memory that is there for it, so that it is at most half full. All threads wait meanwhile: a
-   * large one takes all of it at once, and this does not come again.
-   */
-  #growIndex(): void {
-    const old = this.#index.slice(0, this.#mask + 1);
-    this.#mask = this.#mask < LAST_GROWTH ? this.#mask * 2 + 1 : this.#index.length - 1;
-    this.#words[At.mask] = this.#mask;
-    this.#index.fill(0, 0, old.length);
-    for (const slot of old) if (slot !== 0) this.#place(slot - 1);
+  /** All that reads or changes the memory of the window, but for the generations. */
+  #locked<T>(work: () => T): T {
+    return this.#lock.run(() => {
+      this.#table.refresh();
+      return work();
+    });
   }
 
   #growStaged(): void {
@@ -339,7 +249,6 @@ export class RecordWindow {
     const staged = new Uint32Array(size * WORDS);
     staged.set(this.#staged);
     this.#staged = staged;
-    this.#warm = new Uint32Array(size);
     this.seen = new Uint8Array(size);
     this.hits = new Float64Array(size);
     this.waitsFor = new Int8Array(size);
