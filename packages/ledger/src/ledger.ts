@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
 import * as path from "node:path";
 import type { SpanIndex } from "@otel-audit/otlp";
-import { LedgerDirectory, type LedgerShare, SharedBytes } from "./directory.ts";
+import { Admission } from "./admission.ts";
+import { Backlog } from "./backlog.ts";
+import { LedgerDirectory, type LedgerShare } from "./directory.ts";
 import { LedgerError } from "./errors.ts";
-import { FreeSpace } from "./free-space.ts";
 import { makeDirectory } from "./io.ts";
 import { KeyLog } from "./key-log.ts";
 import { type ResolvedOptions, resolveOptions } from "./options.ts";
+import { ReceiveClock } from "./receive-clock.ts";
 import { uuidBytes } from "./row-decode.ts";
 import { type Encoded, RowBatch } from "./row-batch.ts";
 import { placeRows } from "./row-encoder.ts";
@@ -16,10 +18,6 @@ import type { StoredSegment } from "./segment-writer.ts";
 import type { AppendResult, ClosedSegment, CollectorFacts, LedgerAlarm, LedgerOptions, LedgerStats } from "./types.ts";
 import { RecordWindow } from "./window.ts";
 import { MAX_WRITERS } from "./window-memory.ts";
-
-const MAX_INT64 = 0x7fff_ffff_ffff_ffffn;
-/** So far back a clock that is being corrected goes without anybody's notice, ns. */
-const MAX_CLOCK_STEP = 1_000_000_000n;
 
 /**
  * A stream of a durable log of audit records: spans in, rows on disk, closed segments out. Every open starts a new stream
@@ -32,16 +30,14 @@ export class Ledger {
   readonly window: RecordWindow;
   readonly #options: ResolvedOptions;
   readonly #directory: LedgerDirectory | undefined;
-  readonly #shared: SharedBytes;
+  readonly #admission: Admission;
+  readonly #clock: ReceiveClock;
   readonly #log: SegmentLog;
   readonly #keys: KeyLog;
-  readonly #space: FreeSpace;
   readonly #stream: Uint8Array;
   readonly #batch: RowBatch;
-  #closed: StoredSegment[];
-  #closedBytes: number;
+  readonly #backlog: Backlog;
   #nextSequence = 1n;
-  #lastReceivedAt = 0n;
   #closing: Promise<void> | undefined;
   /** Which insertions into the window belong to which waiting append. */
   readonly #insertions = new Map<PendingRows, number>();
@@ -51,19 +47,16 @@ export class Ledger {
     this.window = new RecordWindow(share.window, writer);
     this.#options = options;
     this.#directory = directory;
-    this.#shared = new SharedBytes(share.bytes);
-    this.#closed = writer === 0 ? share.recovered.map((stored) => ({ ...stored, since: this.#since(stored) })) : [];
-    this.#closedBytes = this.#closed.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
+    this.#admission = new Admission(options, share.bytes);
+    this.#clock = new ReceiveClock(options.now, (alarm) => this.#alarm(alarm));
+    const recovered = writer === 0 ? share.recovered : [];
+    this.#backlog = new Backlog(
+      options.io,
+      recovered.map((stored) => ({ ...stored, since: this.#clock.monotonic(stored.openedAt) })),
+    );
     this.#stream = uuidBytes(this.streamId);
     this.#batch = new RowBatch(this.window, writer);
     this.#keys = new KeyLog(options.io, options.dir, this.window, options.windowKeys);
-    this.#space = new FreeSpace(
-      options.io,
-      options.dir,
-      options.minFreeBytes,
-      () => this.#shared.pending,
-      (low) => options.onLowSpace(low),
-    );
     this.#log = new SegmentLog({
       io: options.io,
       directory: path.join(options.dir, "log", this.streamId),
@@ -72,7 +65,7 @@ export class Ledger {
       maxSegmentRows: options.maxSegmentRows,
       maxSegmentBytes: options.maxSegmentBytes,
       maxSegmentAgeMs: options.maxSegmentAgeMs,
-      backlog: () => this.#closed.length,
+      backlog: () => this.#backlog.count,
       onClosed: (stored) => this.#onClosed(stored),
       onAlarm: (alarm) => this.#alarm(alarm),
       onRefused: (pending) => this.#onRefused(pending),
@@ -118,7 +111,7 @@ export class Ledger {
     } catch (error) {
       throw LedgerError.fromIo(`open the ledger in ${options.dir}`, error);
     }
-    await ledger.#space.start();
+    await ledger.#admission.start();
     await ledger.#keys.reserve();
     ledger.#publish();
     return ledger;
@@ -142,7 +135,8 @@ export class Ledger {
     from = 0,
     to = index.count,
   ): Promise<AppendResult> {
-    this.#admit(to > from ? index.end[to - 1]! - index.start[from]! : 0);
+    if (this.#closing !== undefined) throw new LedgerError("CLOSED", "the ledger is closed");
+    this.#admission.checkRequest(to > from ? index.end[to - 1]! - index.start[from]! : 0);
     const { encoded, settled } = this.#take(() => this.#batch.encode(index, mask, facts, from, to));
     await settled;
     for (const first of encoded.elsewhere) {
@@ -158,7 +152,7 @@ export class Ledger {
 
   /** Segments waiting for export, oldest first: those found at open and those of this process. */
   closedSegments(): readonly ClosedSegment[] {
-    return this.#closed.map(({ segment }) => segment);
+    return this.#backlog.segments;
   }
 
   /** Closes the open segment, once what was appended before is written. Rejects with LedgerError IO. */
@@ -169,31 +163,21 @@ export class Ledger {
 
   /** Deletes a closed segment's file. Only after its rows were counted in the table (rule O1). */
   async removeSegment(segment: ClosedSegment): Promise<void> {
-    const { io } = this.#options;
-    const stored = this.#closed.find((one) => one.segment.path === segment.path);
+    const stored = this.#backlog.find(segment);
     if (stored === undefined) return;
     await this.#keys.keep(stored.keys);
-    try {
-      await io.unlink(segment.path).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== "ENOENT") throw error;
-      });
-      await io.syncDirectory(path.dirname(segment.path));
-    } catch (error) {
-      throw LedgerError.fromIo(`remove ${path.basename(segment.path)}`, error);
-    }
-    this.#closed = this.#closed.filter((one) => one !== stored);
-    this.#closedBytes -= stored.fileBytes;
+    await this.#backlog.remove(stored);
     this.#publish();
     await this.#keys.reserve();
   }
 
   stats(): LedgerStats {
-    const oldest = this.#closed[0]?.since ?? this.#log.oldestSince;
+    const oldest = this.#backlog.oldestSince ?? this.#log.oldestSince;
     return {
       openRows: this.#log.openRows,
       openBytes: this.#log.openBytes,
       logBytes: this.#logBytes(),
-      segments: this.#closed.length,
+      segments: this.#backlog.count,
       oldestUnexportedMs: oldest === undefined ? 0 : performance.now() - oldest,
     };
   }
@@ -211,47 +195,20 @@ export class Ledger {
     try {
       await this.#log.barrier(true);
     } finally {
-      this.#space.stop();
+      this.#admission.stop();
       await this.#log.release();
       await this.#keys.close();
       await this.#directory?.close();
     }
   }
 
-  #admit(requestBytes: number): void {
-    if (this.#closing !== undefined) throw new LedgerError("CLOSED", "the ledger is closed");
-    const { maxPendingBytes, nameOf } = this.#options;
-    const { pending } = this.#shared;
-    // A request larger than the bound passes when nothing waits, or it never would.
-    if (pending > 0 && pending + requestBytes > maxPendingBytes) {
-      throw new LedgerError(
-        "OVERLOADED",
-        `${pending} bytes wait for the disk; with this request it would be more than ${nameOf("maxPendingBytes")} (${maxPendingBytes})`,
-      );
-    }
-    this.#admitLog(0);
-    this.#space.check();
-  }
-
-  #admitLog(bytes: number): void {
-    const { maxLogBytes, nameOf } = this.#options;
-    const used = this.#shared.log;
-    if (used + bytes > maxLogBytes) {
-      const wanted = bytes === 0 ? "" : `, with this request ${used + bytes}`;
-      throw new LedgerError(
-        "LOG_FULL",
-        `${used} bytes wait for export${wanted}; ${nameOf("maxLogBytes")} is ${maxLogBytes}`,
-      );
-    }
-  }
-
   #logBytes(): number {
-    return this.#closedBytes + this.#log.fileBytes;
+    return this.#backlog.bytes + this.#log.fileBytes;
   }
 
   /** Tells the other streams what this one holds. */
   #publish(): void {
-    this.#shared.publish(this.#logBytes(), this.#log.pendingBytes);
+    this.#admission.publish(this.#logBytes(), this.#log.pendingBytes);
   }
 
   /** All of an append that happens in one turn. When it throws, nothing of it is left. */
@@ -262,7 +219,7 @@ export class Ledger {
       const { learned } = this.window;
       try {
         this.#batch.keepNew(encoded);
-        this.#admitLog(this.#batch.rows.length);
+        this.#admission.checkLog(this.#batch.rows.length);
         return { encoded, settled: this.#enqueue(encoded, insertion) };
       } catch (error) {
         this.window.forget(insertion, insertion + learned);
@@ -286,7 +243,7 @@ export class Ledger {
     const count = encoded.offsets.length - 1;
     if (count === 0 && !encoded.waits) return Promise.resolve();
     const { rows } = this.#batch;
-    const receivedAt = this.#receivedAt();
+    const receivedAt = this.#clock.next();
     const firstSequence = this.#nextSequence;
     placeRows(rows.bytes, encoded.offsets, { stream: this.#stream, sequence: firstSequence, receivedAt });
     this.#nextSequence += BigInt(count);
@@ -312,31 +269,10 @@ export class Ledger {
         written: 0,
       };
       this.#insertions.set(pending, firstInsertion);
-      this.#space.take(block.bytes.length);
+      this.#admission.take(block.bytes.length);
       this.#log.enqueue(pending);
       this.#publish();
     });
-  }
-
-  /** Of what an earlier process left only the wall clock knows how old it is. */
-  #since({ openedAt }: StoredSegment): number {
-    return performance.now() - Math.max(0, Number((this.#options.now() - openedAt) / 1_000_000n));
-  }
-
-  /**
-   * After a small step back of the clock it stands until the clock caught up. A large one means that the time before was
-   * wrong: to stay there would put all records to come into that time.
-   */
-  #receivedAt(): bigint {
-    const now = this.#options.now();
-    const bounded = now < 0n ? 0n : now > MAX_INT64 ? MAX_INT64 : now;
-    const behind = this.#lastReceivedAt - bounded;
-    if (behind > MAX_CLOCK_STEP) {
-      const message = `the clock went back by ${behind / MAX_CLOCK_STEP} s: ReceivedAt of records before may be wrong`;
-      this.#alarm({ code: "CLOCK", message });
-    }
-    if (behind < 0n || behind > MAX_CLOCK_STEP) this.#lastReceivedAt = bounded;
-    return this.#lastReceivedAt;
   }
 
   /** Sequences and window keys of rows that were not stored are free again. */
@@ -352,8 +288,7 @@ export class Ledger {
   }
 
   #onClosed(stored: StoredSegment): void {
-    this.#closed.push(stored);
-    this.#closedBytes += stored.fileBytes;
+    this.#backlog.add(stored);
     this.#publish();
     try {
       this.#options.onSegmentClosed(stored.segment);

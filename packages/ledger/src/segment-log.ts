@@ -2,6 +2,7 @@ import * as path from "node:path";
 import { LedgerError } from "./errors.ts";
 import type { FileIo } from "./io.ts";
 import { retireFile, salvage } from "./salvage.ts";
+import { SegmentAge } from "./segment-age.ts";
 import { hashRows, parseSegmentFile, segmentName } from "./segment-file.ts";
 import { type RowBlock, type RowSlice, SegmentWriter, type StoredSegment } from "./segment-writer.ts";
 import type { LedgerAlarm } from "./types.ts";
@@ -49,8 +50,6 @@ interface BatchPart {
 
 /** Row bytes of one write and sync. Bounds what a frame buffer grows to. */
 const MAX_BATCH_BYTES = 8 * 1024 * 1024;
-/** The longest that a backlog makes an open segment live. */
-const MAX_BACKLOG_AGE_MS = 60_000;
 const NO_ROWS: RowBlock = { bytes: new Uint8Array(0), offsets: new Uint32Array(1) };
 
 /**
@@ -70,14 +69,13 @@ export class SegmentLog {
   #lastNumber = 0;
   #failedSyncs = 0;
   #running = false;
-  #timer: NodeJS.Timeout | undefined;
-  /** Since when the open segment ages, on the monotonic clock. */
-  #agesSince = 0;
+  readonly #age: SegmentAge;
   #pendingRows = 0;
   #pendingBytes = 0;
 
   constructor(options: SegmentLogOptions) {
     this.#options = options;
+    this.#age = new SegmentAge(options.maxSegmentAgeMs, options.backlog, () => this.barrier(true));
   }
 
   /** Row bytes that wait for the disk. */
@@ -134,7 +132,7 @@ export class SegmentLog {
 
   /** Stops the timer and lets go of the files, whatever their state. Nothing may wait any more. */
   async release(): Promise<void> {
-    clearTimeout(this.#timer);
+    this.#age.end();
     await this.#open?.abandon();
     for (const file of this.#retired) await file.abandon();
   }
@@ -204,7 +202,7 @@ export class SegmentLog {
     while (this.#queue[0] !== undefined && this.#queue[0].written === this.#queue[0].count && !this.#queue[0].rotate) {
       this.#queue.shift()!.settle(undefined);
     }
-    this.#armTimer();
+    this.#age.start();
     if (this.#queue.length === 0) await segment.mark();
   }
 
@@ -243,8 +241,7 @@ export class SegmentLog {
     }
     this.#failedSyncs = 0;
     this.#open = undefined;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#age.stop();
     this.#options.onClosed(stored);
   }
 
@@ -299,32 +296,7 @@ export class SegmentLog {
     this.#pendingRows = 0;
     this.#pendingBytes = 0;
     this.#options.onRefused(refused);
-    if (this.#open !== undefined) this.#armTimer();
+    if (this.#open !== undefined) this.#age.start();
     for (const pending of refused) pending.settle(error);
-  }
-
-  #armTimer(): void {
-    if (this.#timer !== undefined) return;
-    this.#agesSince = performance.now();
-    this.#checkAgeLater();
-  }
-
-  #checkAgeLater(): void {
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      // The backlog may have shrunk since the last look.
-      if (performance.now() - this.#agesSince < this.#maxAgeMs()) this.#checkAgeLater();
-      // A failure shows at the next append, or here again after the same time.
-      else this.barrier(true).catch(() => this.#armTimer());
-    }, this.#options.maxSegmentAgeMs).unref();
-  }
-
-  /**
-   * Each insert costs the same for one row and for many. Where they take longer than segments take to age, more of them
-   * would only wait longer: the more wait, the larger the next one is.
-   */
-  #maxAgeMs(): number {
-    const { maxSegmentAgeMs, backlog } = this.#options;
-    return Math.max(maxSegmentAgeMs, Math.min(maxSegmentAgeMs * (1 + backlog()), MAX_BACKLOG_AGE_MS));
   }
 }
