@@ -1,8 +1,9 @@
-import { type AttributeValue, encodeAttribute, encodeSpan, frameSpans, scanTraces } from "@otel-audit/otlp";
+import { type AttributeValue, encodeAttribute, frameSpans, scanTraces } from "@otel-audit/otlp";
 import { describe, expect, test } from "vitest";
 import { ByteBuffer } from "./byte-buffer.ts";
 import { decodeRow } from "./row-decode.ts";
 import { RowEncoder } from "./row-encoder.ts";
+import { auditSpan } from "./testing/records.ts";
 import type { AssertedIdentity, CollectorFacts, IdentityAnswer } from "./types.ts";
 
 const asked: AssertedIdentity[] = [];
@@ -25,14 +26,6 @@ function sender(name: string): CollectorFacts {
 const REFUNDS = sender("refunds");
 const encoder = new RowEncoder();
 
-function bytesOf(attributes: Record<string, AttributeValue>): Buffer {
-  const [spanId, times] = ["b7ad6b7169203331", { startTimeUnixNano: 1n, endTimeUnixNano: 2n }];
-  const traceId = "0af7651916cd43dd8448eb211c80319c";
-  return Buffer.from(
-    encodeSpan({ traceId, spanId, name: "n", ...times, attributes: { "audit.action": "READ", ...attributes } }),
-  );
-}
-
 function encode(body: Uint8Array, facts: CollectorFacts): Record<string, unknown> | string {
   const out = new ByteBuffer(16);
   const before = out.length;
@@ -43,7 +36,7 @@ function encode(body: Uint8Array, facts: CollectorFacts): Record<string, unknown
   return refused;
 }
 const provenance = (attributes: Record<string, AttributeValue>, facts = REFUNDS): unknown => {
-  const row = encode(bytesOf(attributes), facts);
+  const row = encode(auditSpan(attributes), facts);
   return typeof row === "string" ? row : row["Provenance"];
 };
 
@@ -86,7 +79,10 @@ describe("who a sender may speak for", () => {
   });
 
   test("is asked about what is stored: the first of two actors, a number's text, what is left of a long id", () => {
-    const repeated = Buffer.concat([bytesOf({ "audit.actor.id": "x" }), encodeAttribute("audit.actor.id", "refunds")]);
+    const repeated = Buffer.concat([
+      auditSpan({ "audit.actor.id": "x" }),
+      encodeAttribute("audit.actor.id", "refunds"),
+    ]);
     expect(encode(repeated, REFUNDS)).toMatchObject({ ActorId: "x", Provenance: "asserted" });
     asked.length = 0;
     provenance({ "audit.actor.id": 7 });

@@ -1,28 +1,20 @@
 // A process that starts while the table cannot be read still knows what it stored: over restarts, failing disks, damage.
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { SPAN_AUDIT, encodeSpan, frameSpans, scanTraces } from "@otel-audit/otlp";
 import { expect, test } from "vitest";
 import { tempDir } from "../../../test/support/index.ts";
 import { LedgerDirectory } from "./directory.ts";
 import { type FileIo, nodeFileIo } from "./io.ts";
 import { Ledger } from "./ledger.ts";
+import { append } from "./testing/records.ts";
 import type { AppendResult, LedgerAlarm } from "./types.ts";
 
-const FACTS = { provenance: "asserted", principal: "", tenantId: "" } as const;
-
-function append(ledger: Ledger, from: number, to: number, name = "n"): Promise<AppendResult> {
-  const bodies = Array.from({ length: to - from }, (_, i) =>
-    encodeSpan({
-      traceId: "0af7651916cd43dd8448eb211c80319c",
-      spanId: "b7ad6b7169203331",
-      name,
-      startTimeUnixNano: 1n,
-      endTimeUnixNano: 2n,
-      attributes: { "audit.action": "READ", "audit.record.id": `r${from + i}` },
-    }),
+function appendRange(ledger: Ledger, from: number, to: number, note?: string): Promise<AppendResult> {
+  return append(
+    ledger,
+    Array.from({ length: to - from }, (_, i) => `r${from + i}`),
+    note,
   );
-  return ledger.append(scanTraces(frameSpans({}, { name: "" }, bodies)), SPAN_AUDIT, FACTS);
 }
 
 interface Options {
@@ -48,40 +40,40 @@ function keyFiles(dir: string): string[] {
 test("records whose files are gone are known after a restart, conflicts among them", async () => {
   const dir = tempDir("keys");
   const first = await open(dir);
-  await append(first, 0, 100);
+  await appendRange(first, 0, 100);
   await ship(first);
-  expect(await append(first, 50, 60, "other")).toMatchObject({ accepted: 10, conflicts: 10 });
+  expect(await appendRange(first, 50, 60, "other")).toMatchObject({ accepted: 10, conflicts: 10 });
   await ship(first);
   await first.close();
   const second = await open(dir);
-  expect(await append(second, 0, 101)).toMatchObject({ accepted: 1, duplicates: 100, conflicts: 0 });
-  expect(await append(second, 50, 60, "other")).toMatchObject({ accepted: 0, duplicates: 10, conflicts: 0 });
-  expect(await append(second, 0, 1, "a third")).toMatchObject({ accepted: 1, conflicts: 1 });
+  expect(await appendRange(second, 0, 101)).toMatchObject({ accepted: 1, duplicates: 100, conflicts: 0 });
+  expect(await appendRange(second, 50, 60, "other")).toMatchObject({ accepted: 0, duplicates: 10, conflicts: 0 });
+  expect(await appendRange(second, 0, 1, "a third")).toMatchObject({ accepted: 1, conflicts: 1 });
   await second.close();
 });
 
 test("records that a later process found in the log and shipped are known to the one after it", async () => {
   const dir = tempDir("keys");
   const first = await open(dir);
-  await append(first, 0, 10);
+  await appendRange(first, 0, 10);
   await first.close();
   const second = await open(dir);
   await ship(second);
   await second.close();
   const third = await open(dir);
   expect(third.closedSegments()).toEqual([]);
-  expect(await append(third, 0, 10)).toMatchObject({ accepted: 0, duplicates: 10 });
+  expect(await appendRange(third, 0, 10)).toMatchObject({ accepted: 0, duplicates: 10 });
   await third.close();
 });
 
 test("what is in the log only is not known by its key: a record that the disk destroyed may come again", async () => {
   const dir = tempDir("keys");
   const first = await open(dir);
-  await append(first, 0, 10);
+  await appendRange(first, 0, 10);
   await first.close();
   fs.rmSync(path.join(dir, "log"), { recursive: true });
   const second = await open(dir);
-  expect(await append(second, 0, 10)).toMatchObject({ accepted: 10 });
+  expect(await appendRange(second, 0, 10)).toMatchObject({ accepted: 10 });
   await second.close();
 });
 
@@ -96,15 +88,15 @@ test("a disk that takes no keys does not keep segments from going; they are writ
     },
   };
   const first = await open(dir, { io });
-  await append(first, 0, 10);
+  await appendRange(first, 0, 10);
   await ship(first);
   expect(first.closedSegments()).toEqual([]);
   broken = false;
-  await append(first, 10, 20);
+  await appendRange(first, 10, 20);
   await ship(first);
   await first.close();
   const second = await open(dir);
-  expect(await append(second, 0, 20)).toMatchObject({ accepted: 0, duplicates: 20 });
+  expect(await appendRange(second, 0, 20)).toMatchObject({ accepted: 0, duplicates: 20 });
   await second.close();
 });
 
@@ -138,13 +130,13 @@ test("keys that found no room when their segment went are written at the end", a
   await stored(dir);
   let full = true;
   const second = await open(dir, { io: fullDisk(() => full, false) });
-  await append(second, 10, 20);
+  await appendRange(second, 10, 20);
   await ship(second);
   full = false;
   await second.close();
   expect(await keptKeys(dir)).toBe(true);
   const third = await open(dir);
-  expect(await append(third, 0, 20)).toMatchObject({ accepted: 0, duplicates: 20 });
+  expect(await appendRange(third, 0, 20)).toMatchObject({ accepted: 0, duplicates: 20 });
   await third.close();
 });
 
@@ -152,13 +144,13 @@ test("keys that are never written make the next starts ask the table", async () 
   const dir = tempDir("keys");
   await stored(dir);
   const second = await open(dir, { io: fullDisk(() => true, true) });
-  await append(second, 10, 20);
+  await appendRange(second, 10, 20);
   await ship(second);
   await second.close();
   expect(await keptKeys(dir)).toBe(false);
   expect(await keptKeys(dir)).toBe(false);
   const last = await open(dir);
-  await append(last, 100, 1100);
+  await appendRange(last, 100, 1100);
   await ship(last);
   await last.close();
   // A full window has no room for what the table may know besides.
@@ -169,7 +161,7 @@ test("keys that are never written make the next starts ask the table", async () 
 /** Ten records in the table. */
 async function stored(dir: string): Promise<void> {
   const ledger = await open(dir);
-  await append(ledger, 0, 10);
+  await appendRange(ledger, 0, 10);
   await ship(ledger);
   await ledger.close();
 }
@@ -188,13 +180,13 @@ test("a full disk takes the keys of what was shipped, in the room that was kept 
     },
   };
   const first = await open(dir, { io });
-  await append(first, 0, 100);
+  await appendRange(first, 0, 100);
   await first.rotate();
   full = true;
   for (const segment of first.closedSegments().slice()) await first.removeSegment(segment);
   await first.close();
   const second = await open(dir);
-  expect(await append(second, 0, 100)).toMatchObject({ accepted: 0, duplicates: 100 });
+  expect(await appendRange(second, 0, 100)).toMatchObject({ accepted: 0, duplicates: 100 });
   await second.close();
 });
 
@@ -202,16 +194,16 @@ test("many starts leave few files, and no more keys than the window has", async 
   const dir = tempDir("keys");
   for (let start = 0; start < 40; start++) {
     const ledger = await open(dir, { windowKeys: 50 });
-    await append(ledger, start * 10, start * 10 + 10);
+    await appendRange(ledger, start * 10, start * 10 + 10);
     await ship(ledger);
     await ledger.close();
   }
   expect(keyFiles(dir).length).toBeLessThan(20);
   const last = await open(dir, { windowKeys: 50 });
-  expect(await append(last, 350, 400)).toMatchObject({ duplicates: 50 });
-  expect(await append(last, 0, 10)).toMatchObject({ accepted: 10 });
+  expect(await appendRange(last, 350, 400)).toMatchObject({ duplicates: 50 });
+  expect(await appendRange(last, 0, 10)).toMatchObject({ accepted: 10 });
   for (let i = 0; i < 30; i++) {
-    await append(last, 1000 + i * 10, 1010 + i * 10);
+    await appendRange(last, 1000 + i * 10, 1010 + i * 10);
     await ship(last);
   }
   const bytes = keyFiles(dir).reduce((sum, file) => sum + fs.statSync(file).size, 0);
@@ -223,7 +215,7 @@ test("damaged key files are told, and do not keep the ledger from opening", asyn
   const dir = tempDir("keys");
   const first = await open(dir);
   for (let i = 0; i < 3; i++) {
-    await append(first, i * 10, i * 10 + 10);
+    await appendRange(first, i * 10, i * 10 + 10);
     await ship(first);
   }
   await first.close();
@@ -235,7 +227,7 @@ test("damaged key files are told, and do not keep the ledger from opening", asyn
   const alarms: LedgerAlarm[] = [];
   const second = await open(dir, { alarms });
   expect(alarms).toMatchObject([{ code: "DAMAGED", path: file }]);
-  expect(await append(second, 0, 30)).toMatchObject({ accepted: 10, duplicates: 20 });
+  expect(await appendRange(second, 0, 30)).toMatchObject({ accepted: 10, duplicates: 20 });
   await second.close();
   await (await open(dir, { alarms })).close();
   expect(alarms).toHaveLength(1);

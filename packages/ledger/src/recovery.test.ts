@@ -1,36 +1,34 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { SPAN_AUDIT, encodeSpan, frameSpans, scanTraces } from "@otel-audit/otlp";
+import { crc32 } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { startProcess, tempDir } from "../../../test/support/index.ts";
 import { FRAME_HEADER_BYTES } from "./frame.ts";
 import { scanFrames } from "./frame-reader.ts";
+import { FrameWriter } from "./frame-writer.ts";
 import { LedgerError } from "./errors.ts";
 import { type FileIo, nodeFileIo } from "./io.ts";
 import { Ledger } from "./ledger.ts";
-import { decodeRow } from "./row-decode.ts";
+import { uuidBytes } from "./row-decode.ts";
+import { encodeHeader, parseSegmentFile } from "./segment-file.ts";
 import { readSegment } from "./segment-rows.ts";
-import type { AppendResult, ClosedSegment, LedgerAlarm } from "./types.ts";
+import { append } from "./testing/records.ts";
+import { idsOf } from "./testing/stored-rows.ts";
+import type { ClosedSegment, LedgerAlarm } from "./types.ts";
 
-const FACTS = { provenance: "asserted", principal: "", tenantId: "" } as const;
-const MODULES = ["ledger.ts", "../../otlp/dist/index.js"].map((file) => new URL(file, import.meta.url).href);
+const MODULES = ["ledger.ts", "testing/records.ts"].map((file) => new URL(file, import.meta.url).href);
 
 /** Appends until it is killed and says on stdout which record ids were acknowledged. */
 const WRITER = `
-  const [ledgerModule, otlpModule, dir, maxSegmentRows] = process.argv.slice(1);
+  const [ledgerModule, recordsModule, dir, maxSegmentRows] = process.argv.slice(1);
   const { Ledger } = await import(ledgerModule);
-  const { encodeSpan, frameSpans, scanTraces, SPAN_AUDIT } = await import(otlpModule);
+  const { append } = await import(recordsModule);
   const ledger = await Ledger.open({ dir, maxSegmentRows: Number(maxSegmentRows), windowKeys: 100000 });
-  const facts = { provenance: "asserted", principal: "", tenantId: "" };
   let next = 0;
   async function lane() {
     for (;;) {
       const ids = Array.from({ length: 1 + (next % 7) }, () => "r" + next++);
-      const bodies = ids.map((id) => encodeSpan({
-        traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", name: "n",
-        startTimeUnixNano: 1n, endTimeUnixNano: 2n, attributes: { "audit.action": "READ", "audit.record.id": id },
-      }));
-      await ledger.append(scanTraces(frameSpans({}, { name: "" }, bodies)), SPAN_AUDIT, facts);
+      await append(ledger, ids);
       process.stdout.write(ids.join("\\n") + "\\n");
     }
   }
@@ -39,34 +37,6 @@ const WRITER = `
 
 async function open(dir: string, alarms: LedgerAlarm[] = []): Promise<Ledger> {
   return Ledger.open({ dir, windowKeys: 100_000, maxSegmentAgeMs: 60_000, onAlarm: (alarm) => alarms.push(alarm) });
-}
-
-function append(ledger: Ledger, ids: readonly string[]): Promise<AppendResult> {
-  const bodies = ids.map((id) =>
-    encodeSpan({
-      traceId: "0af7651916cd43dd8448eb211c80319c",
-      spanId: "b7ad6b7169203331",
-      name: "n",
-      startTimeUnixNano: 1n,
-      endTimeUnixNano: 2n,
-      attributes: { "audit.action": "READ", "audit.record.id": id },
-    }),
-  );
-  return ledger.append(scanTraces(frameSpans({}, { name: "" }, bodies)), SPAN_AUDIT, FACTS);
-}
-
-async function idsOf(segments: readonly ClosedSegment[]): Promise<string[]> {
-  const ids: string[] = [];
-  for (const segment of segments) {
-    const { rows, offsets, segment: read } = await readSegment(segment.path);
-    expect(read).toEqual(segment);
-    for (let i = 0; i < segment.count; i++) {
-      const { row } = decodeRow(rows, offsets[i]!);
-      expect(row).toMatchObject({ Sequence: segment.firstSequence + BigInt(i), StreamId: segment.streamId });
-      ids.push(String(row["RecordId"]));
-    }
-  }
-  return ids;
 }
 
 /** A data directory as a killed process leaves it: an open file whose rows were synced one append after the other. */
@@ -261,9 +231,6 @@ describe("recovery", () => {
     const other = await abandoned([["x"], ["stored"], ["more"]]);
     const scan = scanFrames(other.bytes);
     const stream = path.basename(path.dirname(file));
-    const { FrameWriter } = await import("./frame-writer.ts");
-    const { encodeHeader, parseSegmentFile } = await import("./segment-file.ts");
-    const { uuidBytes } = await import("./row-decode.ts");
     const { openedAt, partition } = parseSegmentFile(file, bytes, 0).header!;
     const writer = await FrameWriter.create(file.replace("00000001", "00000002"));
     const header = encodeHeader({ streamId: stream, number: 2, firstSequence: 2n, partition, openedAt });
@@ -315,7 +282,6 @@ describe("recovery", () => {
 
   test("a file of a later version is left alone, and said", async () => {
     const { dir, file, bytes } = await abandoned([["a"]]);
-    const { crc32 } = await import("node:zlib");
     bytes.writeUInt32LE(2, 8);
     bytes.writeUInt32LE(crc32(bytes.subarray(0, 28)), 28);
     fs.writeFileSync(file, bytes);
