@@ -1,5 +1,4 @@
-import { reasonOf } from "./failure-reason.ts";
-import type { FailureReason } from "./failure-reason.ts";
+import { type FailureReason, serverReason } from "./failure-reason.ts";
 
 /**
  * What went wrong, as a closed set:
@@ -37,6 +36,24 @@ export type ClickHouseErrorCode =
 
 const RETRYABLE: ReadonlySet<ClickHouseErrorCode> = new Set(["CONNECTION", "OVERLOADED", "NOT_STORED", "WORKER"]);
 
+/** What a code means for the way to the table, unless the server says it more closely. */
+const REASONS: Readonly<Record<ClickHouseErrorCode, FailureReason>> = {
+  INVALID_OPTION: "internal",
+  CONNECTION: "unreachable",
+  OVERLOADED: "busy",
+  AUTHENTICATION: "authentication",
+  SCHEMA: "schema",
+  SERVER: "server",
+  NOT_STORED: "not_stored",
+  PARTIAL_SEGMENT: "partial_segment",
+  BAD_ROWS: "bad_segment",
+  WORKER: "internal",
+  CLOSED: "internal",
+  ENGINE_UNAVAILABLE: "engine_down",
+  ENGINE_START: "engine_down",
+  ENGINE_EXIT: "engine_down",
+};
+
 /** The only error class this package throws. */
 export class ClickHouseError extends Error {
   override readonly name = "ClickHouseError";
@@ -59,4 +76,8 @@ export class ClickHouseError extends Error {
     this.serverCode = options.serverCode;
     this.reason = options.reason ?? reasonOf(code, options.serverCode, message);
   }
+}
+
+function reasonOf(code: ClickHouseErrorCode, serverCode: number | undefined, message: string): FailureReason {
+  return (serverCode === undefined ? undefined : serverReason(serverCode, message)) ?? REASONS[code];
 }

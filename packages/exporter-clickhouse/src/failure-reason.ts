@@ -1,5 +1,3 @@
-import type { ClickHouseErrorCode } from "./errors.ts";
-
 /**
  * Why segments do not reach the table, as a closed set: the `reason` of metrics, and what decides whether a state has
  * changed. The message of an error beside it changes with every attempt.
@@ -44,23 +42,6 @@ export const FAILURES: Readonly<Record<FailureReason, string>> = {
   internal: "shipping a segment failed here",
 };
 
-const BY_CODE: Readonly<Record<ClickHouseErrorCode, FailureReason>> = {
-  INVALID_OPTION: "internal",
-  CONNECTION: "unreachable",
-  OVERLOADED: "busy",
-  AUTHENTICATION: "authentication",
-  SCHEMA: "schema",
-  SERVER: "server",
-  NOT_STORED: "not_stored",
-  PARTIAL_SEGMENT: "partial_segment",
-  BAD_ROWS: "bad_segment",
-  WORKER: "internal",
-  CLOSED: "internal",
-  ENGINE_UNAVAILABLE: "engine_down",
-  ENGINE_START: "engine_down",
-  ENGINE_EXIT: "engine_down",
-};
-
 const BY_SERVER_CODE: ReadonlyMap<number, FailureReason> = new Map([
   ...[159, 209].map((code) => [code, "timeout"] as const),
   [497, "access_denied"],
@@ -74,7 +55,8 @@ const BY_SERVER_CODE: ReadonlyMap<number, FailureReason> = new Map([
 /** The engine's own file system calls fail with numbers of their own (74, 75, 76, …); the text tells. */
 const NO_SPACE = /\b(?:No space left on device|ENOSPC|Disk quota exceeded|EDQUOT)\b/;
 
-export function reasonOf(code: ClickHouseErrorCode, serverCode: number | undefined, message: string): FailureReason {
-  if (serverCode !== undefined && NO_SPACE.test(message)) return "disk_full";
-  return BY_SERVER_CODE.get(serverCode ?? 0) ?? BY_CODE[code];
+/** What ClickHouse's own exception says; undefined where only our error code does. */
+export function serverReason(serverCode: number, message: string): FailureReason | undefined {
+  if (NO_SPACE.test(message)) return "disk_full";
+  return BY_SERVER_CODE.get(serverCode);
 }

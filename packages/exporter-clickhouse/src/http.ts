@@ -5,7 +5,7 @@ import type { ClickHouseConnection } from "./connection.ts";
 import { ClickHouseError } from "./errors.ts";
 import type { ClickHouseErrorCode } from "./errors.ts";
 import { TlsAgent } from "./tls-agent.ts";
-import { reasonOf } from "./failure-reason.ts";
+import { serverReason } from "./failure-reason.ts";
 
 /** How the body of an insert is compressed. */
 export type Compression = "none" | "gzip" | "zstd";
@@ -144,7 +144,7 @@ function toClickHouseError(cause: unknown, url: string): ClickHouseError {
 }
 
 function classify(serverCode: number, message: string): ClickHouseErrorCode {
-  if (reasonOf("SERVER", serverCode, message) === "disk_full") return "OVERLOADED";
+  if (serverReason(serverCode, message) === "disk_full") return "OVERLOADED";
   if (AUTHENTICATION.has(serverCode)) return "AUTHENTICATION";
   if (SCHEMA.has(serverCode)) return "SCHEMA";
   return OVERLOADED.has(serverCode) ? "OVERLOADED" : "SERVER";
