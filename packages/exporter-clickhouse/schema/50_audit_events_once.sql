@@ -5,15 +5,20 @@ AS
 -- hash, and only they are sorted; the rest of the table is read as if the view were not there.
 --
 -- An intent whose process was taken for dead has the outcome unknown; when the process did finish, a later record supersedes it.
--- It counts only from who made the intent: same principal, producer, actor and span. Nothing but an unknown outcome gives way.
+-- It counts only from who made the intent (same principal, producer, actor and span) and for the same action (start, event,
+-- action and targets): it may say how that ended, and nothing else. Nothing but an unknown outcome gives way.
 WITH
     superseded AS (
         SELECT sipHash64(Principal, RecordId, ContentHash) AS key
         FROM {{database}}.audit_events
         PREWHERE Outcome = 'unknown'
-        WHERE sipHash64(Principal, ResourceAttributes['audit.producer.id'], RecordId, ActorId, TraceId, SpanId) {{global}}IN (
+        WHERE sipHash64(
+            RecordId, Principal, ResourceAttributes['audit.producer.id'], ActorId, TraceId, SpanId,
+            Timestamp, EventName, Action, TargetId, ReadTargets, WriteTargets
+        ) {{global}}IN (
             SELECT sipHash64(
-                Principal, ResourceAttributes['audit.producer.id'], SpanAttributes['audit.record.supersedes'], ActorId, TraceId, SpanId
+                SpanAttributes['audit.record.supersedes'], Principal, ResourceAttributes['audit.producer.id'], ActorId, TraceId, SpanId,
+                Timestamp, EventName, Action, TargetId, ReadTargets, WriteTargets
             )
             FROM {{database}}.audit_events
             PREWHERE mapContains(SpanAttributes, 'audit.record.supersedes')

@@ -141,15 +141,24 @@ test("the views count once, show what repeats, and tell a conflict from a repeti
 const outcome = (
   id: string,
   outcome: string,
-  more: { of?: string; principal?: string; producer?: string; span?: string },
+  more: {
+    of?: string;
+    principal?: string;
+    producer?: string;
+    span?: string;
+    action?: string;
+    target?: string;
+    start?: number;
+  },
 ): string =>
   `('${id}', '${outcome}', '${more.principal ?? "p"}', 'agent:a', '${more.span ?? id.slice(0, 2)}', ` +
   `map('audit.producer.id', '${more.producer ?? "thread"}'), ` +
-  `${more.of === undefined ? "map()" : `map('audit.record.supersedes', '${more.of}')`}, '${id.padEnd(16)}')`;
+  `${more.of === undefined ? "map()" : `map('audit.record.supersedes', '${more.of}')`}, '${id.padEnd(16)}', ` +
+  `${more.start ?? 1}, '${more.action ?? "DELETE"}', '${more.target ?? "file:///a"}', ['${more.target ?? "file:///a"}'])`;
 const insertOutcomes = (...values: string[]): unknown =>
   session.query(
     "INSERT INTO otel_audit.audit_events (RecordId, Outcome, Principal, ActorId, SpanId, ResourceAttributes, " +
-      `SpanAttributes, ContentHash) SETTINGS deduplicate_insert = 'disable' VALUES ${values.join(", ")}`,
+      `SpanAttributes, ContentHash, Timestamp, Action, TargetId, WriteTargets) SETTINGS deduplicate_insert = 'disable' VALUES ${values.join(", ")}`,
   );
 
 test("an outcome that came late takes the place of unknown, but only for those who made the intent", () => {
@@ -177,7 +186,17 @@ test("an outcome that came late takes the place of unknown, but only for those w
   );
   // Neither does another unknown one hide it.
   insertOutcomes(outcome("o8-intent", "unknown", {}), outcome("o8-late", "unknown", { of: "o8-intent" }));
-  const once = "SELECT RecordId FROM otel_audit.audit_events_once WHERE match(RecordId, '^o[0-9]-') ORDER BY RecordId";
+  // Nor one that says that it was another action, on something else, at another time.
+  insertOutcomes(
+    outcome("oa-intent", "unknown", {}),
+    outcome("oa-late", "success", { of: "oa-intent", action: "READ" }),
+    outcome("ob-intent", "unknown", {}),
+    outcome("ob-late", "success", { of: "ob-intent", target: "file:///harmless" }),
+    outcome("oc-intent", "unknown", {}),
+    outcome("oc-late", "success", { of: "oc-intent", start: 2 }),
+  );
+  const once =
+    "SELECT RecordId FROM otel_audit.audit_events_once WHERE match(RecordId, '^o[0-9a-c]-') ORDER BY RecordId";
   expect(rows<{ RecordId: string }>(once).map(({ RecordId }) => RecordId)).toEqual([
     "o1-late",
     "o2-late",
@@ -193,6 +212,12 @@ test("an outcome that came late takes the place of unknown, but only for those w
     "o7-late",
     "o8-intent",
     "o8-late",
+    "oa-intent",
+    "oa-late",
+    "ob-intent",
+    "ob-late",
+    "oc-intent",
+    "oc-late",
   ]);
 });
 

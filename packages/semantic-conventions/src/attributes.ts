@@ -416,7 +416,8 @@ export const AUDIT_RECORD_ORIGIN_VALUES: readonly AuditRecordOrigin[] = [
 /**
  * Id of an earlier record of the same action, with outcome `unknown`, that this one replaces.
  *
- * Set when a process that was taken for dead finishes an action after all.
+ * Set when a process that was taken for dead finishes an action after all. The two are equal in start, producer,
+ * actor, span, event, action and targets, or none replaces the other.
  *
  * Examples: `"01JD3XK5ZQ8V9W7T2R4P6N0M1A"`.
  */
