@@ -24,7 +24,7 @@ export class RegistryError extends Error {
   }
 }
 
-export interface Located<T> {
+interface Located<T> {
   readonly at: string;
   readonly value: T;
 }

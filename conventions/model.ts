@@ -1,6 +1,6 @@
 import type { Annotations, AttributeReference } from "./schema.ts";
 
-export interface Member {
+interface Member {
   readonly id: string;
   readonly value: string;
   readonly brief: string;

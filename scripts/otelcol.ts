@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { cachedPath, findGo, inTemporaryFolder, run, type Missing } from "./prepared.ts";
 
 /** An official collector that can be started. */
-export interface Otelcol {
+interface Otelcol {
   readonly path: string;
   /** As it says itself: `otelcol version 0.149.0`. */
   readonly version: string;

@@ -1,7 +1,5 @@
 /** A record with what a query of the cookbook may ask for; columns that it leaves out have their default. */
-export type CookbookRow = Readonly<
-  Record<string, string | number | readonly string[] | Readonly<Record<string, string>>>
->;
+type CookbookRow = Readonly<Record<string, string | number | readonly string[] | Readonly<Record<string, string>>>>;
 
 /** A collector's two runs; the second stands for another collector that got some of the same records. */
 const STREAM = "11111111-1111-4111-8111-111111111111";

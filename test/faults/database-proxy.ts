@@ -25,7 +25,7 @@ export const DATABASE_FAULTS = [
   "error-500",
   "slow",
 ] as const;
-export type DatabaseFault = (typeof DATABASE_FAULTS)[number];
+type DatabaseFault = (typeof DATABASE_FAULTS)[number];
 
 /** Where requests go. */
 export interface Target {

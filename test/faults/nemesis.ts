@@ -122,7 +122,7 @@ export function unavailable(fault: string, { shim, disk, proxy }: World): string
   return undefined;
 }
 
-export interface Rage {
+interface Rage {
   readonly faults: readonly string[];
   readonly seed: number;
   /** How often every fault is done. */

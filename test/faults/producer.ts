@@ -5,7 +5,7 @@ import type { Item, Records } from "./records.ts";
 import type { Cut, Outcome, Transport } from "./transport.ts";
 
 /** What a producer does on purpose. */
-export interface Habits {
+interface Habits {
   /** Breaks connections in mid-request, and between request and answer. */
   readonly cuts: boolean;
   /** Sends what was not acknowledged in other groupings, other orders and over other connections. */

@@ -27,7 +27,7 @@ const STRANGE_TIMES: readonly (readonly [bigint, bigint])[] = [
 ];
 
 /** What the table has to hold for a record. */
-export interface ExpectedRow {
+interface ExpectedRow {
   readonly canary: string;
   readonly contentHash: string;
   readonly timestamp: bigint;

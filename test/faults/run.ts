@@ -19,7 +19,7 @@ import { Service } from "./service.ts";
 import { Shim } from "./shim.ts";
 import { transports } from "./transport.ts";
 
-export interface FaultRun {
+interface FaultRun {
   readonly seed: number;
   readonly seconds: number;
   readonly faults: readonly string[];
@@ -37,7 +37,7 @@ export interface FaultRun {
   readonly tell: (line: string) => void;
 }
 
-export interface FaultReport {
+interface FaultReport {
   readonly verdict: Verdict;
   readonly book: Book;
   readonly counts: ReadonlyMap<string, number>;

@@ -98,7 +98,7 @@ export function kill(pid: number, signal: NodeJS.Signals): void {
 }
 
 /** A line of the ledger's about something that should not be. */
-export interface Alarm {
+interface Alarm {
   readonly code: string;
   readonly message: string;
 }
@@ -108,7 +108,7 @@ interface CollectorState {
   readonly endpoints?: unknown;
 }
 
-export interface ServiceOptions {
+interface ServiceOptions {
   readonly directory: string;
   readonly dataDir: string;
   readonly workers: number;

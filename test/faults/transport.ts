@@ -26,7 +26,7 @@ export interface Transport {
   close(): void;
 }
 
-export interface Ways {
+interface Ways {
   readonly httpPort: number;
   readonly grpcPort: number | undefined;
 }

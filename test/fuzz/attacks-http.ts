@@ -48,7 +48,7 @@ function single(name: string, make: () => { head: string; body: Buffer }, ...all
 }
 
 /** A request with one span that has these attributes. */
-export function spanWith(attributes: Field[]): Buffer {
+function spanWith(attributes: Field[]): Buffer {
   const ids = [bytes(1, Buffer.alloc(16, 7)), bytes(2, Buffer.alloc(8, 7)), text(5, "attack")];
   return encode([message(1, [message(2, [message(2, [...ids, ...attributes])])])]);
 }
@@ -60,7 +60,7 @@ function attribute(key: string, value: Field[]): Field {
 const audit = attribute("audit.action", [text(1, "READ")]);
 
 /** An AnyValue in an AnyValue, from the inside out: the tree would be too deep to be written. */
-export function nestedValue(depth: number, kvlist: boolean): Buffer {
+function nestedValue(depth: number, kvlist: boolean): Buffer {
   // Room for three lengths of at most five bytes and their tags a level.
   const room = Buffer.alloc(depth * 18 + 16);
   let at = room.length;

@@ -20,7 +20,7 @@ import { validRequest } from "./valid.ts";
 
 export const ATTACKS: readonly Attack[] = [...HTTP_ATTACKS, ...HTTP2_ATTACKS, ...CONNECTION_ATTACKS];
 
-export interface AttackRun {
+interface AttackRun {
   readonly attacks: readonly Attack[];
   readonly workers: number;
   readonly tls: boolean;

@@ -13,7 +13,7 @@ const CODINGS: readonly Coding[] = ["gzip", "deflate", "zstd"];
 const BOMB_BYTES = 80 * 1024 * 1024;
 const bombs = new Map<Coding, Buffer>();
 
-export interface Compressed {
+interface Compressed {
   readonly coding: string;
   readonly body: Buffer;
   /** What it inflates to: what was given, nothing that is known, or more than anybody may send. */

@@ -9,7 +9,7 @@ const PATIENCE_MS = 10_000;
 /** How often it asks again when it is told to come later. */
 const TRIES = 5;
 
-export interface GoodOptions {
+interface GoodOptions {
   readonly httpUrl: string;
   readonly grpcUrl: string;
   /** Of a collector with TLS. */

@@ -4,7 +4,7 @@ import { TRACES } from "./grpc-lane.ts";
 import { mutateBytes } from "./mutate-protobuf.ts";
 import type { Content, Expected } from "./requests.ts";
 
-export interface GrpcRequest {
+interface GrpcRequest {
   readonly headers: OutgoingHttpHeaders;
   readonly body: Buffer;
   readonly expected: Expected;

@@ -11,7 +11,7 @@ export function plainHttp({ encoding, coding, body }: Content): Buffer {
 }
 
 /** What is written on a connection of its own, and what its head promises. */
-export interface OddHttp {
+interface OddHttp {
   readonly bytes: Buffer;
   /** Statuses that the first answer may have; undefined: any of those that there are. */
   readonly statuses: readonly number[] | undefined;

@@ -7,7 +7,7 @@ const PATIENCE_MS = 20_000;
 /** Milliseconds that the collector gets for an answer before it is told that no more comes. */
 const QUIET_MS = 500;
 
-export interface OddExchange {
+interface OddExchange {
   readonly answers: readonly HttpAnswer[];
   /** Bytes after the last answer that are none. */
   readonly rest: Buffer;

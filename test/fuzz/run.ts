@@ -11,7 +11,7 @@ import { judgeRows, type RowVerdict } from "./rows.ts";
 import { Target, type Holdings } from "./target.ts";
 import { Traffic } from "./traffic.ts";
 
-export interface FuzzRun {
+interface FuzzRun {
   readonly seed: number;
   /** The number of the first request. Default 0. */
   readonly from?: number;
@@ -22,7 +22,7 @@ export interface FuzzRun {
   readonly tell: (line: string) => void;
 }
 
-export interface FuzzReport {
+interface FuzzReport {
   readonly problems: readonly string[];
   readonly sent: number;
   readonly table: string;

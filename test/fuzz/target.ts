@@ -10,7 +10,7 @@ export interface Holdings {
   readonly threads: number;
 }
 
-export interface TargetOptions {
+interface TargetOptions {
   /** Where everything is kept. */
   readonly directory: string;
   readonly workers: number;

@@ -29,12 +29,12 @@ const LAST = Buffer.from(
 type Way = "http" | "grpc" | "odd";
 
 /** The number decides over which protocol a request goes. */
-export function wayOf(n: number): Way {
+function wayOf(n: number): Way {
   if (n % 32 === 7) return "odd";
   return n % 4 === 1 ? "grpc" : "http";
 }
 
-export interface TrafficOptions {
+interface TrafficOptions {
   readonly seed: number;
   readonly canaries: Canaries;
   readonly httpPort: number;

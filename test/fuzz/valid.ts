@@ -8,7 +8,7 @@ import { bytes, fixed32, fixed64, message, text, varint, type Field } from "./tr
 /** What a span is to the collector: a record, something that it derives one from, or neither. */
 type Kind = "audit" | "effect" | "foreign" | "debug";
 
-export interface Author {
+interface Author {
   readonly random: Random;
   readonly canaries: Canaries;
   /** The request's number. */

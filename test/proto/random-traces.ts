@@ -160,7 +160,7 @@ export const spanBody: Arb = message(
 
 const entityRef = lenField(3, message([text(1), text(2), many(text(3), 2), many(text(4), 2)]));
 /** A Resource message body. */
-export const resourceBody: Arb = message([attributes(1), varintField(2, uint32), entityRef]);
+const resourceBody: Arb = message([attributes(1), varintField(2, uint32), entityRef]);
 const scopeBody = message([text(1), text(2), attributes(3), varintField(4, uint32)]);
 const scopeSpans = message([lenField(1, scopeBody), many(lenField(2, spanBody), 4), text(3)]);
 const resourceSpans = message([lenField(1, resourceBody), many(lenField(2, scopeSpans), 2), text(3)]);

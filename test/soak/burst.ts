@@ -7,7 +7,7 @@ import { startTrail, until, type Trail } from "../apps/trail.ts";
 import { closeServer, listen } from "../support/listen.ts";
 import { tempDir } from "../support/index.ts";
 
-export interface BurstSoak {
+interface BurstSoak {
   readonly actions: number;
   /** In the table. */
   readonly rows: number;

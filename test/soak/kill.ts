@@ -10,7 +10,7 @@ import { startApp } from "../apps/trail.ts";
 import { closeServer, listen } from "../support/listen.ts";
 import { startOtlpSink, tempDir, type OtlpSink, type SinkSpan } from "../support/index.ts";
 
-export interface KillSoak {
+interface KillSoak {
   readonly killed: number;
   readonly seen: number;
   /** Records of actions of the application, by outcome. */

@@ -57,7 +57,7 @@ export interface OtlpSink {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-export interface OtlpSinkOptions {
+interface OtlpSinkOptions {
   /** 0 (the default) is any free port. */
   readonly port?: number;
   /** Added to every response, for example `{ "otel-audit-collector": "test" }` to pass for a collector of ours. */

@@ -10,7 +10,7 @@ export const ExitCode = { Ok: 0, No: 1, Usage: 2 } as const;
  * - `NO_DATA`: an option names a place where no records are, or that does not let us in
  * - `FAILED`: it was tried and did not work; it may the next time
  */
-export type CliErrorCode = "USAGE" | "NO_DATA" | "FAILED";
+type CliErrorCode = "USAGE" | "NO_DATA" | "FAILED";
 
 /** The one error class of the command line. */
 export class CliError extends Error {

@@ -48,7 +48,7 @@ export function isAuthenticator(component: object | undefined): component is Aut
  * - `forbidden`: known, and may not do this (403, PERMISSION_DENIED)
  * - `rate_limited`: may do it later (429, RESOURCE_EXHAUSTED with RetryInfo)
  */
-export type AuthErrorKind = "unauthenticated" | "forbidden" | "rate_limited";
+type AuthErrorKind = "unauthenticated" | "forbidden" | "rate_limited";
 
 /** Why a request is refused for what its sender is. The message is for the sender and holds no secret. */
 export class AuthError extends Error {

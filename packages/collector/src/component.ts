@@ -21,7 +21,8 @@ export interface Consumer {
 }
 
 /** What OTLP carries. Only traces are read here; logs and metrics pass as bytes. */
-export type Signal = "traces" | "logs" | "metrics";
+export const SIGNALS = ["traces", "logs", "metrics"] as const;
+export type Signal = (typeof SIGNALS)[number];
 
 /** One export request of logs or metrics: the bytes that came, after decompression, never decoded. */
 export interface SignalBatch {
@@ -79,7 +80,7 @@ export interface CreateContext {
   told<T>(topic: Topic<T>): T | undefined;
   /** An extension that is configured in the same service: its part in this worker. */
   extension(id: string): Component | undefined;
-  /** The data directory of a component of this service failed or recovered; shown by health checks. */
+  /** Where a component says that it does not work, and that it works again; shown by health checks. */
   readonly health: Health;
 }
 
@@ -173,10 +174,3 @@ export interface Exporter extends Component, Consumer, Partial<SignalConsumer> {
   /** Waits until all that was accepted has left; false after `timeoutMs`. An exporter without a store of its own has none. */
   drain?(timeoutMs: number): Promise<boolean>;
 }
-
-export type Factory<Config> =
-  | ReceiverFactory<Config>
-  | ProcessorFactory<Config>
-  | ExporterFactory<Config>
-  | ConnectorFactory<Config>
-  | ExtensionFactory<Config>;

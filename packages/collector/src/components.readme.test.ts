@@ -6,7 +6,7 @@ import { z } from "zod";
 import { factories, type ComponentKind } from "./components.ts";
 import { documentSchema } from "./config/schema.ts";
 import { refusedSettings, settingRefusal } from "./config/refused-settings.ts";
-import { refusal, refusedTypes } from "./config/refused.ts";
+import { componentRefusal, refusedTypes } from "./config/refused-components.ts";
 
 // One suite over what every component says about itself: its folder, its README, its schema.
 
@@ -69,10 +69,10 @@ function settings({ properties = {}, items }: Schema): string[] {
 describe("components of otelcol that are not here", () => {
   it.each(KINDS)("have a reason (%s)", (kind) => {
     for (const type of refusedTypes(kind)) {
-      expect(refusal(kind, type)!.length, type).toBeGreaterThan(20);
+      expect(componentRefusal(kind, type)!.length, type).toBeGreaterThan(20);
       expect([...factories(kind).keys()], "is a component").not.toContain(type);
     }
-    expect(refusal(kind, "constructor")).toBeUndefined();
+    expect(componentRefusal(kind, "constructor")).toBeUndefined();
   });
 });
 

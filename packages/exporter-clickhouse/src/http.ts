@@ -11,7 +11,7 @@ import { serverReason } from "./failure-reason.ts";
 export type Compression = "none" | "gzip" | "zstd";
 
 /** One INSERT of a ready Native block. */
-export interface NativeInsert {
+interface NativeInsert {
   /** Database and table, quoted. */
   readonly table: string;
   readonly columns: readonly string[];

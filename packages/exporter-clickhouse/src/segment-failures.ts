@@ -2,7 +2,7 @@ import type { ClosedSegment } from "@otel-audit/ledger";
 import type { ClickHouseError } from "./errors.ts";
 
 /** How long after a failure: milliseconds for the n-th in a row. */
-export type Backoff = (failures: number) => number;
+type Backoff = (failures: number) => number;
 
 interface Failed {
   readonly error: ClickHouseError;

@@ -23,7 +23,7 @@ import { activeSpan } from "./trace-context.ts";
 import { monotonicMs } from "./pristine.ts";
 
 /** What the core needs to know. */
-export interface CoreOptions {
+interface CoreOptions {
   readonly policy: PolicyEvaluator;
   readonly mode: PolicyMode;
   readonly unattributed: Unattributed;
@@ -44,7 +44,7 @@ export interface CoreOptions {
 }
 
 /** What was recorded, ignored and lost since the last summary. */
-export interface Counts {
+interface Counts {
   readonly recorded: ReadonlyMap<string, number>;
   readonly ignored: ReadonlyMap<string, number>;
   readonly lost: number;
@@ -59,7 +59,7 @@ const DEFAULT_RULE = "default";
 const BLOCK_MS = 30_000;
 
 /** A record about the audit itself. */
-export type ControlRecord = Pick<Begun, "event" | "action" | "actor" | "cause" | "targets" | "verdict" | "attributes"> &
+type ControlRecord = Pick<Begun, "event" | "action" | "actor" | "cause" | "targets" | "verdict" | "attributes"> &
   Pick<Ended, "outcome" | "errorType">;
 
 /** It gets its number when it is written. */

@@ -7,7 +7,7 @@ import { beneathOthers, changedPatches } from "./patch.ts";
 import { property } from "./unknown.ts";
 
 /** Something that goes around the audit, noticed by looking. */
-export interface Finding {
+interface Finding {
   readonly kind: BypassKind;
   readonly detail: string;
 }

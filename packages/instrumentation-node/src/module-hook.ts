@@ -7,7 +7,7 @@ import { replace } from "./patch.ts";
 import { property } from "./unknown.ts";
 
 /** The loaded copy of a package. */
-export interface LoadedPackage {
+interface LoadedPackage {
   readonly name: string;
   /** From its package.json; undefined when that cannot be read. */
   readonly version: string | undefined;
@@ -19,7 +19,7 @@ export interface LoadedPackage {
  * Called once for each loaded copy, with its exports, before the one who asked for it gets them. May throw: the
  * package then stays as it is and `onHookError` hears of it.
  */
-export type PackageHook = (exports: unknown, loaded: LoadedPackage) => void;
+type PackageHook = (exports: unknown, loaded: LoadedPackage) => void;
 
 interface LoadedModule {
   readonly filename: string;

@@ -15,7 +15,7 @@ import type { ObservedAction, Target } from "./audit.ts";
 export const OWN_FILES_RULE = "own_files";
 
 /** What belongs to the audit. All absolute. */
-export interface OwnPaths {
+interface OwnPaths {
   readonly policyFile?: string | undefined;
   readonly spoolDir: string;
   /** The data directory of a collector on this machine: log, keys, database. */

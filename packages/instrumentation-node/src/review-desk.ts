@@ -30,7 +30,7 @@ export interface OpenReview {
   readonly reviewed: Reviewed;
 }
 
-export type Reviewed = Omit<Begun, "sequence">;
+type Reviewed = Omit<Begun, "sequence">;
 
 /** As many targets of one action are put to an approver. */
 const MAX_TARGETS = 100;

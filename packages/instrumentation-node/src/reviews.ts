@@ -13,7 +13,7 @@ export interface ReviewResult {
   readonly reason: string | undefined;
 }
 
-export interface ReviewsOptions {
+interface ReviewsOptions {
   /** Whom to ask; undefined: there is nobody. */
   readonly approver: () => NamedApprover | undefined;
   /** For how long, in milliseconds. */

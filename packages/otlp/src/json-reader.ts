@@ -13,7 +13,7 @@ const CLOSE_BRACKET = 0x5d;
 const COMMA = 0x2c;
 const COLON = 0x3a;
 
-export type JsonKind = "object" | "array" | "string" | "number" | "true" | "false" | "null";
+type JsonKind = "object" | "array" | "string" | "number" | "true" | "false" | "null";
 
 /** Finds known keys by their bytes: in OTLP/JSON most strings are keys, and making each anew takes most of the time. */
 export class KeyTable {

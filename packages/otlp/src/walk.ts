@@ -7,19 +7,19 @@ import { text } from "./text.ts";
 import { uint32At } from "./wire.ts";
 
 /** How the two decoders (to objects, to JSON) build their parts from message bodies. */
-export interface Builders<Resource, Scope, Span> {
+interface Builders<Resource, Scope, Span> {
   resource(bytes: Uint8Array, start: number, end: number, droppedAttributes: number): Resource;
   scope(bytes: Uint8Array, start: number, end: number): Scope;
   span(bytes: Uint8Array, start: number, end: number): Span;
 }
 
-export interface BuiltScopeSpans<Scope, Span> {
+interface BuiltScopeSpans<Scope, Span> {
   scope?: Scope;
   spans: Span[];
   schemaUrl?: string;
 }
 
-export interface BuiltResourceSpans<Resource, Scope, Span> {
+interface BuiltResourceSpans<Resource, Scope, Span> {
   resource?: Resource;
   scopeSpans: BuiltScopeSpans<Scope, Span>[];
   schemaUrl?: string;

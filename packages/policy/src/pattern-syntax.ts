@@ -12,7 +12,7 @@ import {
 import type { ResourceKind } from "./resource-kind.ts";
 
 /** One brace-free pattern, its host in canonical form. */
-export interface ParsedPattern {
+interface ParsedPattern {
   /** Undefined: any. */
   readonly scheme: string | undefined;
   readonly segments: readonly GlobSegment[];

@@ -44,7 +44,7 @@ export interface MatchShape {
   readonly resource?: TermShape | undefined;
 }
 
-export type Texts = string | readonly string[];
+type Texts = string | readonly string[];
 export type TermShape = Texts | { readonly not: Texts };
 
 export interface ResourceShape {
@@ -109,7 +109,7 @@ export const POLICY = mapping<PolicyShape>({
 });
 
 /** What a file of test cases is made of. */
-export interface TestsShape {
+interface TestsShape {
   readonly policy?: string | undefined;
   readonly mode?: PolicyMode | undefined;
   readonly cases: readonly CaseShape[];
@@ -138,7 +138,7 @@ interface TargetObject {
   readonly id: string;
   readonly access?: "read" | "write" | undefined;
 }
-export type TargetShape = string | TargetObject;
+type TargetShape = string | TargetObject;
 
 const TARGET = either(
   "has to be a target's id, or { type, id, access }",

@@ -4,7 +4,7 @@ import { yamlLibrary } from "./lazy.ts";
 /** Deepest nesting that is handed to the YAML library; policies need seven levels. */
 const MAX_NESTING = 64;
 
-export interface YamlText {
+interface YamlText {
   readonly document: Document;
   readonly faults: readonly YAMLError[];
   readonly lines: LineCounter;

@@ -51,7 +51,7 @@ const COLUMNS: readonly Column[] = [
   { title: "RULE", shrink: true, optional: true, drop: 1 },
 ];
 
-export interface RecordTable {
+interface RecordTable {
   /** The day (UTC) of all records, where the lines leave it out. */
   readonly day: string | undefined;
   readonly lines: readonly string[];

@@ -31,7 +31,7 @@ export interface RecordFilter {
 }
 
 /** Conditions in SQL with the values bound beside them, all of them as `{name:String}`. */
-export interface Conditions {
+interface Conditions {
   readonly sql: string;
   readonly params: Readonly<Record<string, string>>;
 }

@@ -1,6 +1,6 @@
 import { basename, extname } from "node:path";
 
-export interface AuditedCommand {
+interface AuditedCommand {
   /** Address of the module that starts the audit. */
   readonly register: string;
   readonly endpoint: string;

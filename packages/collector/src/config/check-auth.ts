@@ -1,26 +1,13 @@
 import { factories } from "../components.ts";
 import { configError } from "../errors.ts";
+import { LEDGER } from "./check-audit-path.ts";
+import { componentType, type CollectorConfig } from "./schema.ts";
 
-/** Where records end whose sender has to be known until then, and what passes that on. */
-const LEDGER = "clickhouse_audit";
+/** What passes on to the ledger who a record's sender is. */
 const PROCESSOR = "audit";
 
-/** What of a configuration says who sends and where it goes. */
-interface AuthConfig {
-  readonly receivers: ReadonlyMap<string, unknown>;
-  readonly exporters: ReadonlyMap<string, unknown>;
-  readonly connectors: ReadonlyMap<string, unknown>;
-  readonly extensions: ReadonlyMap<string, unknown>;
-  readonly service: {
-    readonly extensions: readonly string[];
-    readonly pipelines: Readonly<Record<string, Pipeline>>;
-  };
-}
-
-type Pipeline = Readonly<Record<"receivers" | "processors" | "exporters", readonly string[]>>;
-
 /** Authenticators that receivers name exist, and what they find out reaches the ledger. */
-export function checkAuth(config: AuthConfig): void {
+export function checkAuth(config: CollectorConfig): void {
   for (const [id, receiver] of config.receivers) {
     const named = authenticators(receiver, ["receivers", id]);
     for (const { path, authenticator } of named) checkAuthenticator(config, path, authenticator);
@@ -49,9 +36,9 @@ function authenticators(config: unknown, path: readonly string[]): readonly Name
   });
 }
 
-function checkAuthenticator(config: AuthConfig, path: readonly string[], id: string): void {
+function checkAuthenticator(config: CollectorConfig, path: readonly string[], id: string): void {
   if (!config.extensions.has(id)) throw configError(path, `references extension "${id}" which is not configured`);
-  if (factories("extension").get(typeOf(id))?.authenticates !== true) {
+  if (factories("extension").get(componentType(id))?.authenticates !== true) {
     throw configError(path, `extension "${id}" is no authenticator; use audit_credentials`);
   }
   if (!config.service.extensions.includes(id)) {
@@ -60,12 +47,12 @@ function checkAuthenticator(config: AuthConfig, path: readonly string[], id: str
 }
 
 /** `name` is a pipeline that records reach without an audit processor so far. */
-function checkPipeline(config: AuthConfig, receiver: string, name: string, seen: Set<string>): void {
+function checkPipeline(config: CollectorConfig, receiver: string, name: string, seen: Set<string>): void {
   const pipeline = config.service.pipelines[name]!;
-  if (seen.has(name) || pipeline.processors.some((id) => typeOf(id) === PROCESSOR)) return;
+  if (seen.has(name) || pipeline.processors.some((id) => componentType(id) === PROCESSOR)) return;
   seen.add(name);
   for (const id of pipeline.exporters) {
-    if (config.exporters.has(id) && typeOf(id) === LEDGER) {
+    if (config.exporters.has(id) && componentType(id) === LEDGER) {
       throw configError(
         ["service", "pipelines", name],
         `exporter "${id}" would store records of receiver "${receiver}" without who sent them: add the "${PROCESSOR}" processor between the two`,
@@ -76,8 +63,4 @@ function checkPipeline(config: AuthConfig, receiver: string, name: string, seen:
       if (receivers.includes(id)) checkPipeline(config, receiver, next, seen);
     }
   }
-}
-
-function typeOf(id: string): string {
-  return id.split("/", 1)[0]!;
 }

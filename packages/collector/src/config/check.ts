@@ -1,10 +1,10 @@
 import type { Signal } from "../component.ts";
 import { factories, type ComponentKind } from "../components.ts";
 import { configError, type CollectorError } from "../errors.ts";
-import { checkAuditPath } from "./audit-path.ts";
+import { checkAuditPath } from "./check-audit-path.ts";
 import { checkAuth } from "./check-auth.ts";
 import { componentType, signalOf, type CollectorConfig, type ServiceConfig } from "./schema.ts";
-import { refusal } from "./refused.ts";
+import { componentRefusal } from "./refused-components.ts";
 
 /** Every reference refers to something, every pipeline is complete, every signal is taken. @throws CollectorError */
 export function checkReferences(config: CollectorConfig): void {
@@ -55,7 +55,7 @@ function checkPipeline(config: CollectorConfig, name: string, pipeline: ServiceC
   for (const [what, ids, ...where] of references) {
     for (const id of ids) {
       if (where.some((map) => map.has(id))) continue;
-      const reason = refusal(what, componentType(id));
+      const reason = componentRefusal(what, componentType(id));
       throw configError(
         path,
         reason === undefined

@@ -2,7 +2,7 @@ import type { z } from "zod";
 import { configError, type CollectorError } from "../errors.ts";
 import { factories, type ComponentKind } from "../components.ts";
 import { checkReferences } from "./check.ts";
-import { refusal } from "./refused.ts";
+import { componentRefusal } from "./refused-components.ts";
 import { settingRefusal } from "./refused-settings.ts";
 import { SECTIONS, componentType, documentSchema, type CollectorConfig, type Section } from "./schema.ts";
 import { redact } from "./secret.ts";
@@ -54,7 +54,7 @@ function parseComponents(
     const known = factories(kind);
     const factory = known.get(componentType(id));
     if (!factory) {
-      const reason = refusal(kind, componentType(id));
+      const reason = componentRefusal(kind, componentType(id));
       if (reason !== undefined) throw configError([section, id], `is not a component of this collector: ${reason}`);
       throw configError(
         [section],

@@ -1,7 +1,7 @@
 import { stringify } from "yaml";
-import { isMap, schemaOf, type Schema } from "./json-schema.ts";
+import { schemaOf, type Schema } from "./json-schema.ts";
 import { redact } from "./secret.ts";
-import { MAX_NESTING } from "./yaml.ts";
+import { MAX_NESTING, isMap } from "./yaml.ts";
 
 /** The configuration as it works: merged, expanded, with every default, as YAML without secrets. */
 export function effectiveConfig(document: unknown): string {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { factories } from "../components.ts";
+import { isMap } from "./yaml.ts";
 import { SECTIONS, SECTION_NAMES, componentType, documentSchema, type Section } from "./schema.ts";
 
 /** The parts of JSON Schema that are looked at. */
@@ -46,8 +47,4 @@ function jsonSchema(schema: z.ZodType): Schema {
   };
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parts of JSON Schema that are looked at
   return z.toJSONSchema(schema, options) as Schema;
-}
-
-export function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

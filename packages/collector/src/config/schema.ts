@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Signal } from "../component.ts";
+import { SIGNALS, type Signal } from "../component.ts";
 import { anyAddress } from "./address.ts";
 import { tlsConfig } from "./tls.ts";
 
@@ -22,7 +22,6 @@ export const SECTION_NAMES = [
 
 /** As many as the ledger has room for in its window. */
 const MAX_WORKERS = 64;
-const SIGNALS: readonly Signal[] = ["traces", "logs", "metrics"];
 
 const componentIds = z.array(z.string()).default([]);
 const componentMap = z

@@ -1,5 +1,6 @@
 import { Referred, expand, type ExpandOptions } from "./expand.ts";
-import { isMap, schemaOf, type Schema } from "./json-schema.ts";
+import { schemaOf, type Schema } from "./json-schema.ts";
+import { isMap } from "./yaml.ts";
 
 /**
  * Expands a document, and gives what references brought the type of its setting, as otelcol does: a port becomes a number,

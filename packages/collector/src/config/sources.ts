@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { CollectorError, fileTrouble } from "../errors.ts";
 import { DEFAULT_CONFIG } from "./default-config.ts";
-import { parseYaml } from "./yaml.ts";
+import { isMap, parseYaml } from "./yaml.ts";
 
 const SCHEME = /^(?<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?<rest>.*)$/s;
 /** How deep `--set` and `yaml:` may reach: deeper than any setting. */
@@ -93,10 +93,6 @@ export function merge(earlier: unknown, later: unknown): unknown {
     merged[key] = Object.hasOwn(merged, key) ? merge(merged[key], value) : value;
   }
   return merged;
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function invalid(message: string): CollectorError {

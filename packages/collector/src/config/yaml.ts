@@ -39,6 +39,11 @@ export function parseYaml(text: string, file: string, maxBytes = MAX_BYTES): unk
   }
 }
 
+/** A mapping of a parsed document. */
+export function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /**
  * The library's parser is a state machine, its composer recurses: `- - - …` 30,000 deep ends the whole process (V8 out of
  * stack inside a regular expression), which nothing can catch.

@@ -1,15 +1,16 @@
 import { scheduler } from "node:timers/promises";
-import type { CreateContext, Signal } from "../component.ts";
+import type { CreateContext, Signal, SignalBatch } from "../component.ts";
 import type { Memory } from "../memory.ts";
 import type { TraceBatch } from "../trace-batch.ts";
 import { LimitedLine } from "../limited-line.ts";
+import { within } from "../within.ts";
 import { Fifo } from "./fifo.ts";
 import type { QueueRoom } from "./queue-room.ts";
 
 /** Lines about requests that were given up. */
 const LINE_EVERY_MS = 1_000;
 
-export interface QueueLimits {
+interface QueueLimits {
   /** That wait, in all workers together. */
   readonly requests: number;
   readonly bytes: number;
@@ -26,7 +27,7 @@ export interface Batching {
 }
 
 /** How one request goes out. */
-export interface RetryPolicy {
+interface RetryPolicy {
   readonly initialMs: number;
   readonly maxMs: number;
   readonly maxElapsedMs: number;
@@ -55,7 +56,7 @@ export interface DebugRequest {
   readonly items: number;
   /** Held for as long as the request is in the queue or under way. */
   readonly memory: Memory | undefined;
-  readonly contentType: "application/x-protobuf" | "application/json";
+  readonly contentType: SignalBatch["contentType"];
 }
 
 /** The debug spans of a batch. */
@@ -73,8 +74,8 @@ export interface Outgoing {
 export type Send = (request: Outgoing, signal: AbortSignal) => Promise<void>;
 
 /**
- * A worker's queue of debug telemetry: all of them together are bounded in requests and bytes. `put` never waits; a full queue drops its oldest request,
- * counted as `otelcol_exporter_enqueue_failed_spans` (or `_log_records`, `_metric_points`).
+ * A worker's queue of debug telemetry: those of all workers together are bounded in requests and bytes. `put` never waits; a
+ * full queue drops its oldest request, counted as `otelcol_exporter_enqueue_failed_spans` (or `_log_records`, `_metric_points`).
  */
 export class DebugQueue {
   readonly #items = new Fifo<DebugRequest>();
@@ -136,14 +137,7 @@ export class DebugQueue {
     if (this.#isIdle()) return true;
     this.#wake?.();
     const idle = new Promise<true>((resolve) => this.#idle.push(() => resolve(true)));
-    const over = new AbortController();
-    const late = scheduler.wait(timeoutMs, { signal: over.signal }).then(() => false);
-    try {
-      return await Promise.race([idle, late]);
-    } finally {
-      late.catch(() => {});
-      over.abort();
-    }
+    return within(timeoutMs, idle, false);
   }
 
   /** Sends what waits for at most `graceMs`, then gives up and counts the rest as dropped. */

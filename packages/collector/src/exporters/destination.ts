@@ -36,7 +36,7 @@ export const destinationShape = {
 };
 
 type DestinationContext = Pick<CreateContext, "id" | "log" | "health" | "extension">;
-export type DestinationConfig = z.output<z.ZodObject<typeof destinationShape>>;
+type DestinationConfig = z.output<z.ZodObject<typeof destinationShape>>;
 
 /** Exactly one of `engine` and `endpoint`, with what belongs to a server only with the latter. */
 export function oneDestination(config: {

@@ -1,7 +1,7 @@
 import type { Server, Socket } from "node:net";
 
 /** Far above what one machine's processes need, and below the usual limit of open files, which the log needs too. */
-export const MAX_CONNECTIONS = 4_096;
+const MAX_CONNECTIONS = 4_096;
 
 /**
  * Bounds the connections of a server. Where a server refuses what comes above the bound, whoever opens many keeps everybody

@@ -140,10 +140,12 @@ function somebodyListens(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket
-      .once("connect", () => resolve(true))
+      .once("connect", () => {
+        socket.destroy();
+        resolve(true);
+      })
       .once("error", (error: NodeJS.ErrnoException) => {
         resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT");
       });
-    socket.once("close", () => socket.destroy()).once("connect", () => socket.destroy());
   });
 }

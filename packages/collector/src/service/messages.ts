@@ -30,7 +30,7 @@ export type ToWorker =
 /** The first message of a worker that works. */
 export interface Ready {
   readonly kind: "ready";
-  /** Of its receivers, in the order of the configuration. */
+  /** Of its receivers; of several that have the same protocol, those of the first. */
   readonly endpoints: ReceiverEndpoints;
   readonly shared: ReadonlyMap<string, SharedArrayBuffer>;
   /** The longest that its shutdown may take. */

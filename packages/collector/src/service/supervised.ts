@@ -4,7 +4,7 @@ import { componentType, type CollectorConfig } from "../config/schema.ts";
 import { shutdownAll } from "./graph.ts";
 import { componentKey } from "./messages.ts";
 
-export type SharedSupervisorContext = Omit<SupervisorContext, "id" | "extension" | "tell">;
+type SharedSupervisorContext = Omit<SupervisorContext, "id" | "extension" | "tell">;
 
 /** The parts of components that exist once a process: extensions first, in their order, then what the pipelines use. */
 export class Supervised {

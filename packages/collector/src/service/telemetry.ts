@@ -29,93 +29,94 @@ const processStart = performance.now();
  */
 export class Telemetry {
   readonly registry = new Registry();
+  readonly #readers: (() => void)[] = [];
 
-  readonly accepted = this.perSignal("otelcol_receiver_accepted", "accepted", ["receiver", "transport"]);
-  readonly refused = this.perSignal("otelcol_receiver_refused", "refused that the client may send again", [
+  readonly accepted = this.#perSignal("otelcol_receiver_accepted", "accepted", ["receiver", "transport"]);
+  readonly refused = this.#perSignal("otelcol_receiver_refused", "refused that the client may send again", [
     "receiver",
     "transport",
   ]);
-  readonly failed = this.perSignal("otelcol_receiver_failed", "that can never be accepted", ["receiver", "transport"]);
-  readonly incomingItems = this.counter("otelcol_processor_incoming_items", "Items given to a processor", [
+  readonly failed = this.#perSignal("otelcol_receiver_failed", "that can never be accepted", ["receiver", "transport"]);
+  readonly incomingItems = this.#counter("otelcol_processor_incoming_items", "Items given to a processor", [
     "processor",
     "otel_signal",
   ]);
-  readonly outgoingItems = this.counter("otelcol_processor_outgoing_items", "Items that a processor passed on", [
+  readonly outgoingItems = this.#counter("otelcol_processor_outgoing_items", "Items that a processor passed on", [
     "processor",
     "otel_signal",
   ]);
-  readonly processorAccepted = this.perSignal("otelcol_processor_accepted", "that a processor let through", [
+  readonly processorAccepted = this.#perSignal("otelcol_processor_accepted", "that a processor let through", [
     "processor",
   ]);
-  readonly processorRefused = this.perSignal("otelcol_processor_refused", "that a processor refused for now", [
+  readonly processorRefused = this.#perSignal("otelcol_processor_refused", "that a processor refused for now", [
     "processor",
   ]);
-  readonly processorDropped = this.perSignal("otelcol_processor_dropped", "that a processor dropped", ["processor"]);
-  readonly sent = this.perSignal("otelcol_exporter_sent", "that reached the destination", ["exporter"]);
-  readonly sendFailed = this.perSignal("otelcol_exporter_send_failed", "that the destination refused for good", [
+  readonly processorDropped = this.#perSignal("otelcol_processor_dropped", "that a processor dropped", ["processor"]);
+  readonly sent = this.#perSignal("otelcol_exporter_sent", "that reached the destination", ["exporter"]);
+  readonly sendFailed = this.#perSignal("otelcol_exporter_send_failed", "that the destination refused for good", [
     "exporter",
   ]);
-  readonly enqueueFailed = this.perSignal("otelcol_exporter_enqueue_failed", "dropped because the queue was full", [
+  readonly enqueueFailed = this.#perSignal("otelcol_exporter_enqueue_failed", "dropped because the queue was full", [
     "exporter",
   ]);
-  readonly queueSize = this.gauge("otelcol_exporter_queue_size", "Requests waiting in the queue", [
+  readonly queueSize = this.#gauge("otelcol_exporter_queue_size", "Requests waiting in the queue", [
     "exporter",
     "data_type",
   ]);
-  readonly queueCapacity = this.gauge(
+  readonly queueCapacity = this.#gauge(
     "otelcol_exporter_queue_capacity",
     "Requests the queue can hold",
     ["exporter", "data_type"],
     "max",
   );
 
-  readonly records = this.counter("otel_audit_records", "Audit records written to the log", ["exporter"]);
-  readonly duplicates = this.counter(
+  readonly records = this.#counter("otel_audit_records", "Audit records written to the log", ["exporter"]);
+  readonly duplicates = this.#counter(
     "otel_audit_duplicates",
     "Audit records seen before with the same content; acknowledged, not stored again",
     ["exporter"],
   );
-  readonly conflicts = this.counter(
+  readonly conflicts = this.#counter(
     "otel_audit_conflicts",
     "Audit records stored although their id was seen before with other content",
     ["exporter"],
   );
-  readonly refusedRecords = this.counter(
+  readonly refusedRecords = this.#counter(
     "otel_audit_refused_records",
     "Audit records that could not be kept now; the client was told to retry",
     ["exporter"],
   );
-  readonly exportFailures = this.counter(
+  readonly exportFailures = this.#counter(
     "otel_audit_export_failures",
     "Attempts to bring a segment into ClickHouse that failed, by reason",
     ["exporter", "reason"],
   );
-  readonly exportDegraded = this.gauge(
+  readonly exportDegraded = this.#gauge(
     "otel_audit_export_degraded",
     "1 while segments do not reach ClickHouse, by reason",
     ["exporter", "reason"],
   );
-  readonly classifiedRecords = this.counter(
+  readonly classifiedRecords = this.#counter(
     "otel_audit_classified_records",
     "Audit records derived from foreign spans",
     ["processor"],
   );
-  readonly unauthenticatedRequests = this.counter(
+  readonly unauthenticatedRequests = this.#counter(
     "otel_audit_unauthenticated_requests",
     "Requests refused for who sent them",
     ["extension", "reason"],
   );
-  readonly cutConnections = this.counter(
+  readonly cutConnections = this.#counter(
     "otel_audit_cut_connections",
     "Connections that were ended to make room for others",
     ["receiver", "transport"],
   );
-  readonly mismatchedRecords = this.counter(
+  readonly mismatchedRecords = this.#counter(
     "otel_audit_mismatched_records",
     "Audit records that their sender's credential does not cover: refused, or stored as asserted",
     ["processor", "credential", "result"],
   );
-  readonly rateLimitedRecords = this.counter(
+  readonly rateLimitedRecords = this.#counter(
     "otel_audit_rate_limited_records",
     "Audit records that came too fast; the client was told when to retry",
     ["processor", "credential"],
@@ -162,7 +163,7 @@ export class Telemetry {
     aggregator: Aggregator = "sum",
   ): void {
     const existing = this.registry.getSingleMetric(name);
-    const gauge = existing instanceof Gauge ? existing : this.gauge(name, help, Object.keys(labels), aggregator);
+    const gauge = existing instanceof Gauge ? existing : this.#gauge(name, help, Object.keys(labels), aggregator);
     this.#readers.push(() => gauge.set(labels, read()));
   }
 
@@ -177,22 +178,20 @@ export class Telemetry {
     return AggregatorRegistry.aggregate([...snapshots]).metrics();
   }
 
-  readonly #readers: (() => void)[] = [];
-
   /** One counter a signal: otelcol names what is counted in the metric's name, not in a label. */
-  private perSignal<Label extends string>(prefix: string, help: string, labels: Label[]): PerSignal<Label> {
+  #perSignal<Label extends string>(prefix: string, help: string, labels: Label[]): PerSignal<Label> {
     return {
-      traces: this.counter(`${prefix}_spans`, `Spans ${help}`, labels),
-      logs: this.counter(`${prefix}_log_records`, `Log records ${help}`, labels),
-      metrics: this.counter(`${prefix}_metric_points`, `Metric points ${help}`, labels),
+      traces: this.#counter(`${prefix}_spans`, `Spans ${help}`, labels),
+      logs: this.#counter(`${prefix}_log_records`, `Log records ${help}`, labels),
+      metrics: this.#counter(`${prefix}_metric_points`, `Metric points ${help}`, labels),
     };
   }
 
-  private counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
+  #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
     return new Counter({ name, help, labelNames, registers: [this.registry] });
   }
 
-  private gauge<Label extends string>(
+  #gauge<Label extends string>(
     name: string,
     help: string,
     labelNames: Label[],

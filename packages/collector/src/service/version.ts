@@ -4,3 +4,6 @@ const manifest: { readonly version: string } = createRequire(import.meta.url)(".
 
 /** The version of this package. */
 export const VERSION = manifest.version;
+
+/** The instrumentation scope of the records that the collector makes. */
+export const SCOPE = { name: "@otel-audit/collector", version: VERSION };

@@ -1,6 +1,6 @@
-import { scheduler } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { CollectorError, errorMessage } from "../errors.ts";
+import { within } from "../within.ts";
 import type { FromWorker, Ready, ToWorker, WorkerData } from "./messages.ts";
 import type { MetricsSnapshot } from "./telemetry.ts";
 
@@ -156,17 +156,5 @@ export class WorkerThread {
       case "stopped":
         return this.#stopped.resolve(message.error);
     }
-  }
-}
-
-/** What a promise gives, or `otherwise` when that takes longer. */
-async function within<T, O>(ms: number, promise: Promise<T>, otherwise: O): Promise<T | O> {
-  const over = new AbortController();
-  const late = scheduler.wait(ms, { signal: over.signal }).then(() => otherwise);
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    late.catch(() => {});
-    over.abort();
   }
 }

@@ -25,7 +25,7 @@ export class Workers {
     this.#supervision = supervision;
   }
 
-  /** Where the receivers listen, in the order of the configuration. */
+  /** Where the receivers listen: the same for every worker. */
   get endpoints(): ReceiverEndpoints {
     return this.#first?.endpoints ?? {};
   }

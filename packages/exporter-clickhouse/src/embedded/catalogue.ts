@@ -13,7 +13,7 @@ export interface Catalogue {
 }
 
 /** A row of `system.functions`. */
-export interface FunctionRow {
+interface FunctionRow {
   readonly name: string;
   /** Empty, or the function this name stands for. */
   readonly aliasTo: string;

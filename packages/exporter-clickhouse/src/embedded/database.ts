@@ -15,7 +15,7 @@ const SCOPE = /: In scope SELECT formatQuerySingleLine\([\s\S]*(\([A-Z0-9_]+\))$
 export type Lane = "reader" | "writer" | "stop";
 
 /** One statement for the engine. */
-export interface EngineStatement {
+interface EngineStatement {
   readonly sql: string;
   readonly format: string;
   readonly settings: ReadonlyMap<string, string>;

@@ -25,7 +25,7 @@ const EXCEPTIONS = {
   UNKNOWN_EXCEPTION: { code: 1002, status: 500 },
 } as const;
 
-export type ExceptionName = keyof typeof EXCEPTIONS;
+type ExceptionName = keyof typeof EXCEPTIONS;
 
 /** Statuses of the exceptions that come out of the engine, as ClickHouse's own HTTP handler gives them. */
 const STATUS: ReadonlyMap<number, number> = new Map([

@@ -3,7 +3,7 @@ import { identifier, isSymbol, isWord, scan, stringLiteral, tokenize } from "./s
 import type { Token } from "./sql-tokens.ts";
 
 /** Where the text of an INSERT ends and its data begins, counted in characters. */
-export interface InsertText {
+interface InsertText {
   readonly statement: string;
   readonly dataStart: number;
 }

@@ -15,7 +15,7 @@ export interface StartMessage {
 }
 
 /** From the parent: finish what is under way and end. */
-export interface StopMessage {
+interface StopMessage {
   readonly type: "stop";
 }
 

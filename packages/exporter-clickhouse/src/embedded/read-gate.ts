@@ -6,7 +6,7 @@ import { identifier, isSymbol, isWord, tokenize } from "./sql-tokens.ts";
 import type { Token } from "./sql-tokens.ts";
 
 /** A statement's text as the engine printed it, and what its bound parameters say. */
-export interface CanonicalStatement {
+interface CanonicalStatement {
   readonly sql: string;
   readonly parameters: ReadonlyMap<string, string>;
 }

@@ -17,7 +17,7 @@ const METHODS = ["GET", "HEAD", "POST"];
 const NOT_READ = { head: Buffer.alloc(0), complete: false };
 
 /** The engine behind the server, once it is open. */
-export interface OpenEngine {
+interface OpenEngine {
   readonly statements: Statements;
   readonly version: string;
 }

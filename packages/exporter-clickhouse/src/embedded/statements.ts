@@ -30,7 +30,7 @@ export interface Statement {
 }
 
 /** A result with the format it is in. */
-export interface StatementResult {
+interface StatementResult {
   readonly result: QueryResult;
   readonly format: string;
 }

@@ -11,7 +11,7 @@ import { TableConnection } from "./table-connection.ts";
 import { untraced } from "./untraced.ts";
 
 /** What an {@link AuditSink} is made of. */
-export interface AuditSinkOptions {
+interface AuditSinkOptions {
   readonly clickhouse: ClickHouseConnection | "embedded";
   readonly dataDir: string;
   readonly onState: ((state: ShipperState) => void) | undefined;

@@ -2,7 +2,7 @@ import { COLUMNS, ROW_FORMAT } from "@otel-audit/ledger";
 import type { ColumnType } from "../native/transpose.ts";
 
 /** A value as a test writes it: numbers and times as bigint, binary as Uint8Array, maps as pairs. */
-export type TestValue = string | number | bigint | Uint8Array | readonly TestValue[];
+type TestValue = string | number | bigint | Uint8Array | readonly TestValue[];
 
 /** RowBinary of one row, written the plain way and apart from the ledger's encoder. Missing values are the type's default. */
 export function encodeRow(

@@ -20,13 +20,13 @@ export interface CoverageLibrary {
   readonly notSeen?: readonly NotSeen[];
 }
 
-export interface NotSeen {
+interface NotSeen {
   readonly api: string;
   readonly why: string;
 }
 
 /** How an API tells its caller about an error; also how it says that the policy denied the call. */
-export type Form = "sync" | "callback" | "promise" | "event";
+type Form = "sync" | "callback" | "promise" | "event";
 
 export type ImportStyle = (typeof IMPORT_STYLES)[number];
 export const IMPORT_STYLES = ["CommonJS", "default", "namespace", "named"] as const;

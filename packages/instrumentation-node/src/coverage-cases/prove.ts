@@ -15,10 +15,10 @@ import { officialSetup } from "./official.ts";
 
 /** When the official instrumentations are installed, seen from ours. */
 export const OFFICIAL = ["none", "before", "after"] as const;
-export type Official = (typeof OFFICIAL)[number];
+type Official = (typeof OFFICIAL)[number];
 
 /** What a process with the cases did. */
-export interface Proof {
+interface Proof {
   readonly cases: readonly CoverageCase[];
   readonly results: readonly CaseResult[];
   /** By case. */
@@ -59,7 +59,7 @@ rules:
   - { id: no-case, deny: { agent: "case-*" } }
 `;
 
-export interface ProofOptions {
+interface ProofOptions {
   readonly style: ImportStyle;
   readonly official: Official;
   /** `none`: the application without any audit. Default: `observe`. */

@@ -66,7 +66,7 @@ function entry(key: string, value: string): string {
 }
 
 /** What a `baggage` header says to us. */
-export interface ReadBaggage {
+interface ReadBaggage {
   readonly claim: Claim | undefined;
   readonly cause: string | undefined;
 }

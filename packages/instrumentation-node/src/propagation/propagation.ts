@@ -32,7 +32,7 @@ export function acceptsHttp(): boolean {
 }
 
 /** A request to a host, as its `baggage` header has to know it. */
-export interface Told {
+interface Told {
   /** Undefined where it does not go there directly: through a proxy that can read it, or a unix socket. */
   readonly host: string | undefined;
   readonly port: number;

@@ -15,7 +15,7 @@ const MAX_NESTING = 1500;
 /** A node of libpg-query's tree: protobuf JSON of PostgreSQL's own. */
 export type SqlNode = Readonly<Record<string, unknown>>;
 
-export type ParsedSql =
+type ParsedSql =
   | { readonly statements: readonly SqlNode[]; readonly reason?: undefined }
   | { readonly statements?: undefined; readonly reason: UnclassifiedReason };
 

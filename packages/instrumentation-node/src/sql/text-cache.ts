@@ -1,5 +1,5 @@
 /** Bounds of a TextCache; lengths in UTF-16 units. */
-export interface TextCacheLimits {
+interface TextCacheLimits {
   readonly maxEntries: number;
   /** Longer texts are not kept. */
   readonly maxTextLength: number;

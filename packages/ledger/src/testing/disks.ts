@@ -44,7 +44,7 @@ export function openGates(): void {
   gates.clear();
 }
 
-export interface FaultyIo extends FileIo {
+interface FaultyIo extends FileIo {
   fail: boolean;
   failOnce: boolean;
   /** Fails all syncs after this many more. */
@@ -53,7 +53,7 @@ export interface FaultyIo extends FileIo {
   syncedAfterFailure(): string[];
 }
 
-export interface GatedIo extends FaultyIo {
+interface GatedIo extends FaultyIo {
   /** Resolves when a sync of a data file has started and waits. */
   reached(): Promise<void>;
   open(): void;

@@ -5,7 +5,7 @@ import { ALL_BELOW, itemKey, type Item } from "./need.ts";
 /** So many siblings are read as "any of them". */
 const SIBLINGS = 3;
 
-export interface GeneralizeOptions {
+interface GeneralizeOptions {
   /** More patterns than this below one folder become `folder/**`. */
   readonly most: number;
   /** No wildcards but `*.ext` in folders: nothing keeps this agent from the credentials that lie there. */

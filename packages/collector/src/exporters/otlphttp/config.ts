@@ -1,10 +1,9 @@
 import { z } from "zod";
-import type { Signal } from "../../component.ts";
+import { SIGNALS, type Signal } from "../../component.ts";
 import { duration } from "../../config/duration.ts";
 import { clientTlsConfig } from "../../config/tls.ts";
+import { queueShape } from "../queue-config.ts";
 
-/** Each has a queue and an address of its own. */
-export const SIGNALS: readonly Signal[] = ["traces", "logs", "metrics"];
 const HOUR_MS = 3_600_000;
 const url = z.url({ protocol: /^https?$/ });
 
@@ -30,14 +29,7 @@ const settings = z.strictObject({
       enabled: z
         .literal(true, "cannot be turned off: without a queue a slow backend would delay audit records")
         .default(true),
-      /** Requests that wait; when full the oldest is dropped and counted. */
-      queue_size: z.number().int().min(1).max(1_000_000).default(1_000),
-      /** Bytes that wait; when full the oldest is dropped and counted. */
-      max_bytes: z
-        .number()
-        .int()
-        .min(1_024)
-        .default(64 * 1024 * 1024),
+      ...queueShape,
       /** Requests under way at one time. */
       num_consumers: z.number().int().min(1).max(100).default(4),
       /** Protobuf requests go out as one: each costs the same, however small it is. */

@@ -1,10 +1,17 @@
-import type { CreateContext, Exporter, Rejection, Signal, SignalBatch } from "../../component.ts";
+import {
+  SIGNALS,
+  type CreateContext,
+  type Exporter,
+  type Rejection,
+  type Signal,
+  type SignalBatch,
+} from "../../component.ts";
 import { signalItems } from "../../signal-items.ts";
 import type { TraceBatch } from "../../trace-batch.ts";
 import { ClientTls } from "../client-tls.ts";
 import { debugRequest } from "../debug-queue.ts";
 import { QueueRoom } from "../queue-room.ts";
-import { SIGNALS, type OtlphttpConfig } from "./config.ts";
+import type { OtlphttpConfig } from "./config.ts";
 import { SignalSender } from "./sender.ts";
 
 /** Forwards requests to an OTLP/HTTP backend as the very bytes that came, or as slices of them. */

@@ -16,7 +16,7 @@ const SPIFFE_ID = /^spiffe:\/\/[a-z0-9._-]{1,255}(?:\/[A-Za-z0-9._-]+)+$/;
 const DNS_NAME = /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
 const MAX_ID = 2048;
 
-export function isSpiffeId(text: string): boolean {
+function isSpiffeId(text: string): boolean {
   return text.length <= MAX_ID && SPIFFE_ID.test(text) && !/\/\.\.?(?:\/|$)/.test(text);
 }
 

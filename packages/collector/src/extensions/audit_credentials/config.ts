@@ -108,7 +108,7 @@ export type CredentialConfig = z.output<typeof credential>;
 /** Most credentials of one extension. */
 export const MAX_CREDENTIALS = 10_000;
 
-export const credentialList = z
+const credentialList = z
   .array(credential)
   .max(MAX_CREDENTIALS, { error: `are more than ${MAX_CREDENTIALS}` })
   .superRefine((list, context) => {

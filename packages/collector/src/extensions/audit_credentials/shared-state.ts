@@ -12,7 +12,7 @@ const NS_PER_S = 1e9;
 const MAX_NS = 1e18;
 const NS_PER_MS = 1_000_000n;
 
-export interface RateLimit {
+interface RateLimit {
   readonly recordsPerSecond: number;
   readonly burst: number;
 }

@@ -48,7 +48,7 @@ export class ClickhouseEmbedded implements Component {
       host,
       port: this.#port ?? port,
       ...(this.#config.reader_token !== undefined && { token: this.#config.reader_token }),
-      log: (line) => this.#context.log.info({ component: this.#context.id }, line),
+      log: (line) => this.#context.log.info(line),
     });
     if (this.#stopped) return engine.stop();
     this.#engine = engine;

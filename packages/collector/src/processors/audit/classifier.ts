@@ -46,7 +46,7 @@ import {
 } from "@otel-audit/semantic-conventions";
 import { setImmediate } from "node:timers/promises";
 import { partEnd } from "../../parts.ts";
-import { VERSION } from "../../service/version.ts";
+import { SCOPE } from "../../service/version.ts";
 import type { SharedNames } from "./shared-names.ts";
 import { deriveAction, deriveActor, text, type Attributes, type Sender } from "./derive.ts";
 
@@ -76,7 +76,6 @@ const KEPT_ATTRIBUTES: readonly string[] = [
   ATTR_SERVER_PORT,
 ];
 const KEPT_RESOURCE_ATTRIBUTES: readonly string[] = [ATTR_SERVICE_NAME, ATTR_HOST_NAME];
-const SCOPE = { name: "@otel-audit/collector", version: VERSION };
 
 /**
  * Derives audit records from spans of other instrumentations (GenAI tools, HTTP clients, databases, files): ids, times and

@@ -39,7 +39,7 @@ import {
 } from "@otel-audit/semantic-conventions";
 import { randomBytes, randomUUID } from "node:crypto";
 import type { Principal, Role } from "../../auth.ts";
-import { VERSION } from "../../service/version.ts";
+import { SCOPE } from "../../service/version.ts";
 
 /** The collector as an actor and a principal. */
 export const COLLECTOR = "otel-audit-collector";
@@ -64,8 +64,8 @@ const ROLE_OF: ReadonlyMap<string, Role | undefined> = new Map([
   ["credential", undefined],
 ]);
 
-/** Whether a sender with these roles may send records of this event. */
-export function needsRole(event: string): { readonly role: Role | undefined } | undefined {
+/** What it takes to send records of this event; undefined: nothing. `role` is undefined where no sender may. */
+export function neededRole(event: string): { readonly role: Role | undefined } | undefined {
   const [family] = event.split(".", 1);
   return ROLE_OF.has(family!) ? { role: ROLE_OF.get(family!) } : undefined;
 }
@@ -116,5 +116,5 @@ function ownRecord(event: string, attributes: Readonly<Record<string, AttributeV
       ...attributes,
     },
   });
-  return frameSpans({ [ATTR_SERVICE_NAME]: COLLECTOR }, { name: "@otel-audit/collector", version: VERSION }, [span]);
+  return frameSpans({ [ATTR_SERVICE_NAME]: COLLECTOR }, SCOPE, [span]);
 }

@@ -6,7 +6,7 @@ import {
   EVENT_PROCESS_SUMMARY,
 } from "@otel-audit/semantic-conventions";
 import type { Principal } from "../../auth.ts";
-import { needsRole } from "./control-records.ts";
+import { neededRole } from "./control-records.ts";
 import type { Sender } from "./derive.ts";
 
 /** The actor of what our instrumentation records about itself, on behalf of the process's own agent. */
@@ -20,7 +20,7 @@ const NOBODY: IdentityAnswer = { provenance: "asserted", remember: true };
 const STORED: IdentityAnswer = { provenance: "asserted", remember: false };
 const VERIFIED_ONCE: IdentityAnswer = { provenance: "verified", remember: false };
 
-export interface SendersOptions {
+interface SendersOptions {
   readonly mismatch: "refuse" | "store";
   /** A record whose sender's credential does not cover it. */
   readonly onMismatch: (principal: Principal, asserted: string, isRefused: boolean) => void;
@@ -74,7 +74,7 @@ export class Senders {
   }
 
   #identify(principal: Principal, { event, actorId, actorType, onBehalfOf }: AssertedIdentity): IdentityAnswer {
-    const control = needsRole(event);
+    const control = neededRole(event);
     if (control !== undefined && (control.role === undefined || !principal.roles.has(control.role))) {
       this.#options.onMismatch(principal, "", true);
       const who = control.role === undefined ? "only the collector itself sends" : `the role "${control.role}" sends`;

@@ -1,11 +1,11 @@
-import type { ReceiverFactory } from "../../component.ts";
+import { SIGNALS, type ReceiverFactory } from "../../component.ts";
 import { otlpConfig, type OtlpConfig } from "./config.ts";
 import { OtlpReceiver } from "./receiver.ts";
 
 export const otlpFactory: ReceiverFactory<OtlpConfig> = {
   kind: "receiver",
   type: "otlp",
-  signals: ["traces", "logs", "metrics"],
+  signals: SIGNALS,
   schema: otlpConfig,
   create: (config, next, context) => new OtlpReceiver(config, next, context),
 };

@@ -30,7 +30,7 @@ const STREAM_RESETS = { burst: 100, perSecond: 20 };
 /** How often connections are looked at. */
 const SWEEP_MS = 250;
 
-export type StreamHandler = (
+type StreamHandler = (
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   rawHeaders: readonly string[],

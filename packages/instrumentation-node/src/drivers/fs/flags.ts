@@ -5,7 +5,7 @@ import { EVENT_FILE_CREATE, EVENT_FILE_READ, EVENT_FILE_WRITE } from "@otel-audi
 import type { Meaning } from "./paths.ts";
 
 /** What opening with these flags does to the file. */
-export type OpenMeaning = "read" | "write" | "create";
+type OpenMeaning = "read" | "write" | "create";
 
 const { O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_TRUNC } = { O_ACCMODE: 3, ...constants };
 

@@ -26,7 +26,7 @@ import { type FileName, fileName, type Meaning, workingDirectory } from "./paths
 const { constants, lstatSync, statSync } = fs;
 
 /** What a call means; undefined when its arguments name no file. The arguments are stable, see stable.ts. */
-export type Describe = (args: readonly unknown[], self: unknown) => ObservedAction | undefined;
+type Describe = (args: readonly unknown[], self: unknown) => ObservedAction | undefined;
 
 /** How a function hands out its result. */
 export type Style = "sync" | "callback" | "promise" | "iterable";

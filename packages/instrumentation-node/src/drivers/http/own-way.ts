@@ -2,7 +2,7 @@ import { http } from "../../builtins.ts";
 import { isFunction, isObject, property } from "../../unknown.ts";
 
 /** A request whose connection the application makes itself, by `createConnection`: held until it was judged. */
-export interface OwnWay {
+interface OwnWay {
   /** What Node is called with instead. */
   readonly args: unknown[];
   /** The options of the connection; undefined while nobody asked for one. */

@@ -7,7 +7,7 @@ class Given {
 }
 
 /** One value on each of the objects that Node or a library makes for requests. */
-export interface Slot<T> {
+interface Slot<T> {
   fill(holder: object, value: T): void;
   /** Whether there is one, also when that is undefined. */
   isFilled(holder: object): boolean;

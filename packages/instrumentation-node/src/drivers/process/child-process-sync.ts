@@ -7,7 +7,7 @@ import { type AnyFunction, isFunction, isObject, property } from "../../unknown.
 import { beginStart, type End, endStart, type Start, variable } from "./exec.ts";
 
 /** The three functions that wait for a process to end. */
-export type SyncName = "spawnSync" | "execFileSync" | "execSync";
+type SyncName = "spawnSync" | "execFileSync" | "execSync";
 
 type Options = Readonly<Record<string, unknown>>;
 

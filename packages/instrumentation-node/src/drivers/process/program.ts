@@ -6,7 +6,7 @@ import { rethrowOverflow } from "../../intrinsics.ts";
 import { ownWork } from "../../own-work.ts";
 
 /** The program that a process is going to run. */
-export interface Program {
+interface Program {
   /** Absolute if it was found; else as it was given. */
   readonly path: string;
   /** `process:/usr/bin/git`, percent-encoded as a file URL is; `process:name` for what is not found. */

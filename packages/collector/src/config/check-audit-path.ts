@@ -3,7 +3,7 @@ import { configError } from "../errors.ts";
 import { componentType, signalOf, type CollectorConfig } from "./schema.ts";
 
 /** Where an audit record is kept before it is acknowledged; every other exporter may drop what it has taken. */
-const LEDGER = "clickhouse_audit";
+export const LEDGER = "clickhouse_audit";
 
 /** Wherever audit spans may come in, something keeps them. @throws CollectorError */
 export function checkAuditPath(config: CollectorConfig): void {

@@ -104,7 +104,7 @@ const REFUSED: { readonly [Kind in ComponentKind]: Readonly<Record<string, strin
 };
 
 /** Why a component of otelcol is not here; undefined when it is not known at all. */
-export function refusal(kind: ComponentKind, type: string): string | undefined {
+export function componentRefusal(kind: ComponentKind, type: string): string | undefined {
   return Object.hasOwn(REFUSED[kind], type) ? REFUSED[kind][type] : undefined;
 }
 
