@@ -63,7 +63,7 @@ it("restarts of the collector in a stream of 5,000 actions: none lost, none doub
   const start = (): Promise<RunningCollector> => startTrailCollector(dataDir, debug, { TEST_OTLP_PORT: String(port) });
   const stream = (agents: string): AppOptions => ({
     service: `stream-${agents}`,
-    env: { AGENTS: agents, EACH: "1250", DIR: files, PAUSE_MS: "50" },
+    env: { AGENTS: agents, EACH: "1250", DIR: files, PAUSE_MS: "50", HOLD: "1" },
   });
   await using debug = await startOtlpSink();
   let collector = await start();
@@ -79,6 +79,7 @@ it("restarts of the collector in a stream of 5,000 actions: none lost, none doub
     await second.waitForLine("d: half");
     await collector.process.kill("SIGTERM");
     await collector[Symbol.asyncDispose]();
+    for (const { stdin } of [first, second]) stdin.end();
     collector = await start();
     expect(await first.exited).toMatchObject({ code: 0 });
     expect(await second.exited).toMatchObject({ code: 0 });
