@@ -1,8 +1,10 @@
-// `npm run bench [name…] [--option…]`: every figure beside its peer, each in a process of its own, which gets the options.
+// `npm run bench [name…] [-- --option…]`: every figure beside its peer, each in a process of its own, which gets the options.
+// `--help` says what each measures and which options it has. Without a name all run but those of half an hour (memory).
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
+import { headOf } from "./collector/bounded.ts";
 
 /** Half an hour and more: only when they are named. */
 const LONG = new Set(["memory"]);
@@ -17,6 +19,12 @@ const unknown = wanted.filter((name) => !names.includes(name));
 if (unknown.length > 0) {
   process.stderr.write(`bench: unknown: ${unknown.join(", ")}; there are ${names.join(", ")}\n`);
   process.exit(2);
+}
+
+if (options.includes("--help")) {
+  for (const name of wanted.length > 0 ? wanted : ["run", ...names])
+    process.stdout.write(`== ${name}\n${headOf(`${folder}${name}.ts`)}\n`);
+  process.exit(0);
 }
 
 let failed = false;

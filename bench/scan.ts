@@ -1,3 +1,5 @@
+// What the collector does first with a request, find the audit spans and cut out the rest, beside what a receiver
+// that decodes does first. Both look at the same bytes in the same process, in turns.
 import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import {
@@ -10,9 +12,6 @@ import {
   sliceSpans,
 } from "@otel-audit/otlp";
 import protobuf from "protobufjs";
-
-// What the collector does first with a request, find the audit spans and cut out the rest, beside what a receiver
-// that decodes does first. Both look at the same bytes in the same process, in turns.
 
 const SPANS = 512;
 const ROUNDS = 31;

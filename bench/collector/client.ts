@@ -111,39 +111,3 @@ export async function sendAll(
   await Promise.all(Array.from({ length: connections }, connection));
   return acknowledged;
 }
-
-/** What came of requests that were sent by the clock. */
-export interface Paced {
-  readonly acknowledged: number;
-  readonly refused: number;
-  /** Milliseconds of each acknowledgement since the request was due, waiting for a free connection included. */
-  readonly latencies: readonly number[];
-}
-
-/** Sends `rate` requests a second for so many seconds, whether or not the answers keep up; a refused one is not sent again. */
-export async function sendPaced(
-  client: Client,
-  { rate, seconds, limit }: { readonly rate: number; readonly seconds: number; readonly limit: number },
-  next: () => Uint8Array,
-): Promise<Paced> {
-  const latencies: number[] = [];
-  const underWay = new Set<Promise<void>>();
-  const start = performance.now();
-  const total = Math.ceil(rate * seconds);
-  let refused = 0;
-  const send = async (body: Uint8Array, due: number): Promise<void> => {
-    if (await client.send(body)) latencies.push(performance.now() - due);
-    else refused++;
-  };
-  for (let sent = 0; sent < total; sent++) {
-    const due = start + (sent * 1_000) / rate;
-    const early = due - performance.now();
-    if (early > 1) await sleep(early);
-    // All later ones are late then, and their latency says so.
-    while (underWay.size >= limit) await Promise.race(underWay);
-    const one = send(next(), due).finally(() => underWay.delete(one));
-    underWay.add(one);
-  }
-  await Promise.all(underWay);
-  return { acknowledged: latencies.length, refused, latencies };
-}

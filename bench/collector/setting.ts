@@ -1,64 +1,61 @@
-// A debug backend, a database and a load for the benches that are about time and memory, not about CPU.
-import { startBackend } from "./backend.ts";
-import { openClient, sendAll, sendPaced, type Client, type Paced } from "./client.ts";
+// A debug backend, a database and a load for the benches that are about time and memory.
+import { fork, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
 import { startDatabase, type Database } from "./database.ts";
-import { Requests, SPANS } from "./spans.ts";
+import { Load, type Job, type Outcome } from "./load.ts";
+import { SPANS } from "./spans.ts";
 import type { Environment, Subject } from "./subject.ts";
 
-const CONNECTIONS = 8;
+/** Enough for a collector to have the next request there when it has answered one, in each of its workers. */
+const CONNECTIONS = 16;
 /** Requests under way at most when they come by the clock. */
 const LIMIT = 64;
 
 export class Setting {
   readonly database: Database;
   readonly env: Environment;
-  readonly #close: () => Promise<void>;
-  readonly #requests = new Requests(5);
+  readonly #load = new Load();
+  readonly #sink: ChildProcess;
 
-  private constructor(database: Database, env: Environment, close: () => Promise<void>) {
+  private constructor(database: Database, sink: ChildProcess, port: number) {
     this.database = database;
-    this.env = env;
-    this.#close = close;
+    this.#sink = sink;
+    this.env = { ...database.env, DEBUG_BACKEND: `http://127.0.0.1:${port}` };
   }
 
   static async start(): Promise<Setting> {
-    const [database, backend] = [await startDatabase(), await startBackend()];
-    return new Setting(database, { ...database.env, DEBUG_BACKEND: backend.url }, async () => {
-      await backend.close();
-      await database.stop();
-    });
+    const sink = fork(fileURLToPath(new URL("sink.ts", import.meta.url)));
+    const [port] = (await once(sink, "message")) as [number];
+    return new Setting(await startDatabase(), sink, port);
   }
 
-  stop(): Promise<void> {
-    return this.#close();
+  async stop(): Promise<void> {
+    this.#load.stop();
+    this.#sink.kill();
+    await this.database.stop();
   }
 
-  /** Requests a second when the next is sent as soon as one is answered, after as many seconds of warming up. */
-  async capacity(subject: Subject, seconds: number): Promise<number> {
-    return this.#with(subject, CONNECTIONS, async (client) => {
-      const full = async (): Promise<number> => {
-        const end = performance.now() + seconds * 1_000;
-        return sendAll(client, CONNECTIONS, () => (performance.now() < end ? this.#requests.next() : undefined));
-      };
-      await full();
-      const start = performance.now();
-      return (1_000 * (await full())) / (performance.now() - start);
-    });
+  /** Processes of the load and the debug backend. */
+  get pids(): number[] {
+    return [this.#load.pid, this.#sink.pid!];
   }
 
-  /** Sends at a rate of requests a second, plain HTTP, 20% audit. */
-  paced(subject: Subject, rate: number, seconds: number): Promise<Paced> {
-    return this.#with(subject, LIMIT, (client) =>
-      sendPaced(client, { rate, seconds, limit: LIMIT }, () => this.#requests.next()),
-    );
+  /** The next request is sent as soon as one is answered. */
+  flood(subject: Subject, seconds: number): Promise<Outcome> {
+    return this.#run(subject, { connections: CONNECTIONS, seconds });
   }
 
-  async #with<T>(subject: Subject, connections: number, use: (client: Client) => Promise<T>): Promise<T> {
-    const client = openClient("http", subject.url("http")!, false, connections);
+  /** @param rate requests a second */
+  paced(subject: Subject, rate: number, seconds: number): Promise<Outcome> {
+    return this.#run(subject, { connections: LIMIT, seconds, rate });
+  }
+
+  async #run(subject: Subject, job: Omit<Job, "url">): Promise<Outcome> {
     try {
-      return await use(client);
-    } finally {
-      client.close();
+      return await this.#load.run({ ...job, url: subject.url("http")! });
+    } catch (error) {
+      throw new Error(`${subject.name}: ${(error as Error).message}`, { cause: error });
     }
   }
 }

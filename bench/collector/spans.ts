@@ -25,6 +25,7 @@ export class Requests {
   readonly #template: Buffer;
   readonly #places: readonly Places[];
   readonly #ids = Buffer.allocUnsafe(SPANS * (TRACE_ID + SPAN_ID + RECORD_ID));
+  #renewed = 0;
   /** Audit spans of a request. */
   readonly audit: number;
 
@@ -62,6 +63,13 @@ export class Requests {
       if (record !== undefined) body.write(ids.toString("hex", at, (at += RECORD_ID)), record, "latin1");
     }
     return body;
+  }
+
+  /** Makes a new request of one that was sent: its records have ids that nobody has seen, all else stays. */
+  renew(body: Buffer): void {
+    for (const { record } of this.#places) {
+      if (record !== undefined) body.write((this.#renewed++).toString(16).padStart(8, "0"), record, "latin1");
+    }
   }
 
   /** So many requests, compressed beforehand. */

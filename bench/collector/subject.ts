@@ -1,4 +1,5 @@
 // What is measured: a collector in a process of its own.
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { otelcol } from "../../scripts/otelcol.ts";
 import {
@@ -23,6 +24,9 @@ export interface Subject {
 
 /** Addresses and passwords for `${env:…}` in the configurations. */
 export type Environment = Readonly<Record<string, string>>;
+
+/** To end in good order; what waits for ClickHouse may need longer, and nobody asks for it. */
+const STOP_MS = 10_000;
 
 const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
@@ -80,7 +84,7 @@ async function startObjects(env: Environment): Promise<Subject> {
 
 function subject(name: string, server: RunningProcess, table: Subject["table"], url: Subject["url"]): Subject {
   const stop = async (): Promise<void> => {
-    await server.kill();
+    await Promise.race([server.kill(), sleep(STOP_MS, undefined, { ref: false })]);
     await server[Symbol.asyncDispose]();
   };
   return { name, pid: server.pid, table, url, stop };

@@ -1,4 +1,5 @@
 // What the system counts for a process: CPU of all its threads and resident memory, from Linux's /proc.
+import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 
 /** Microseconds in a tick of the kernel's accounting (USER_HZ is 100 on every Linux that Node runs on). */
@@ -34,4 +35,23 @@ function used(stat: string): number {
 function read<T>(file: string, parse: (text: string) => T): T {
   if (process.platform !== "linux") throw new Error("this bench reads /proc: it needs Linux");
   return parse(readFileSync(`/proc/${file}`, "utf8"));
+}
+
+/** Numbers of the cores that this process may use. */
+export function allowedCores(): number[] {
+  const list = read("self/status", (status) => /^Cpus_allowed_list:\s+(\S+)$/m.exec(status)?.[1] ?? "");
+  return list.split(",").flatMap((range) => {
+    const [first = 0, last = first] = range.split("-").map(Number);
+    return Array.from({ length: last - first + 1 }, (_, at) => first + at);
+  });
+}
+
+/** Keeps processes, with all of their threads, on these cores. */
+export function keepOn(cores: readonly number[], pids: readonly number[]): void {
+  for (const pid of pids) {
+    const { status, error, stderr } = spawnSync("taskset", ["-acp", cores.join(","), String(pid)], {
+      encoding: "utf8",
+    });
+    if (status !== 0) throw new Error(`this bench needs taskset (util-linux): ${error?.message ?? stderr}`);
+  }
 }
