@@ -1,6 +1,7 @@
 // CPU of the whole collector process for a span, beside the official collector: 20% and 100% audit spans, plain and gzip,
-// HTTP and gRPC. `--quick` is one short round, `--rounds N` as many (3); `--profile` shows where our own time goes, in a run of its own, because the
-// profiler costs something too. The load, the debug backend and ClickHouse are other processes and count for nobody.
+// HTTP and gRPC. `--quick` is one short round, `--rounds N` as many (3), `--ours` leaves the peer out; `--profile` shows where our own
+// time goes, in a run of its own, because the profiler costs something too. The load, the debug backend and ClickHouse are
+// other processes and count for nobody.
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { tempDir } from "../test/support/index.ts";
@@ -16,12 +17,13 @@ const { values: options } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     rounds: { type: "string" },
+    ours: { type: "boolean", default: false },
     profile: { type: "boolean", default: false },
   },
 });
 const ROUNDS = Number(options.rounds ?? (options.quick ? 1 : 3));
 const REQUESTS = options.quick ? 200 : 600;
-/** The first second of a process is the compiler's, in which a collector does not live. */
+/** In each cell, and all of them before the first is measured: the first seconds of a process are the compiler's, in which a collector does not live. */
 const WARM_UP = options.quick ? 200 : 1_000;
 const PROTOCOLS = ["http", "grpc"] as const;
 const CONNECTIONS = 8;
@@ -31,8 +33,6 @@ const ARRIVAL_MS = 60_000;
 interface Cell {
   readonly gzip: boolean;
   readonly protocol: Protocol;
-  /** Compressed requests of this cell and start only. */
-  readonly compressed: readonly Buffer[];
 }
 
 class Bench {
@@ -55,26 +55,30 @@ class Bench {
     await this.#database.stop();
   }
 
-  /** Micros of CPU a span; undefined for a protocol that the subject does not speak. */
-  async measure(subject: Subject, requests: Requests, cell: Cell): Promise<number | undefined> {
+  /** Micros of CPU of these requests a span; undefined for a protocol that the subject does not speak. */
+  async measure(subject: Subject, requests: Requests, cell: Cell, count: number): Promise<number | undefined> {
     const url = subject.url(cell.protocol);
     if (url === undefined) return undefined;
-    let sent = 0;
-    const upTo = (count: number) => (): Buffer | undefined =>
-      sent === count ? undefined : (cell.compressed[sent++] ?? (sent++, requests.next()));
+    // Never the same twice: ours would know the records from the table, and store no row.
+    const compressed = cell.gzip ? await requests.gzipped(count) : undefined;
+    let made = 0;
+    const next = (): Buffer | undefined => {
+      if (made === count) return undefined;
+      made++;
+      return compressed === undefined ? requests.next() : compressed.pop();
+    };
     const client = openClient(cell.protocol, url, cell.gzip, CONNECTIONS);
     try {
-      await this.#arrive(subject, requests, () => sendAll(client, CONNECTIONS, upTo(WARM_UP)));
       const before = cpuMicros(subject.pid);
-      await this.#arrive(subject, requests, () => sendAll(client, CONNECTIONS, upTo(WARM_UP + REQUESTS)));
-      return (cpuMicros(subject.pid) - before) / (REQUESTS * SPANS);
+      const acknowledged = await this.#arrive(subject, requests, () => sendAll(client, CONNECTIONS, next));
+      return (cpuMicros(subject.pid) - before) / (acknowledged * SPANS);
     } finally {
       client.close();
     }
   }
 
   /** What was acknowledged but is not yet inserted and forwarded belongs to the figure. */
-  async #arrive(subject: Subject, requests: Requests, send: () => Promise<number>): Promise<void> {
+  async #arrive(subject: Subject, requests: Requests, send: () => Promise<number>): Promise<number> {
     const [rows, forwarded] = [await this.#database.rows(subject.table), this.#backend.spans];
     const acknowledged = await send();
     const expected = rows + acknowledged * requests.audit;
@@ -82,7 +86,7 @@ class Bench {
     const deadline = performance.now() + ARRIVAL_MS;
     for (;;) {
       const arrived = await this.#database.rows(subject.table);
-      if (arrived === expected && this.#backend.spans === expectedForwarded) return;
+      if (arrived === expected && this.#backend.spans === expectedForwarded) return acknowledged;
       if (arrived > expected || performance.now() > deadline) {
         const debug = `${this.#backend.spans} of ${expectedForwarded} debug spans`;
         throw new Error(`${subject.name}: ${arrived} rows instead of ${expected}, ${debug}`);
@@ -104,19 +108,18 @@ function figure(micros: number | undefined): string {
     .padStart(9)}/s`;
 }
 
-async function compare(bench: Bench, peer: Peer, auditEvery: number): Promise<void> {
+async function compare(bench: Bench, peer: Peer | undefined, auditEvery: number): Promise<void> {
   const requests = new Requests(auditEvery);
   const cells = [false, true].flatMap((gzip) => PROTOCOLS.map((protocol) => ({ gzip, protocol })));
-  const sides = [startOurs, (env: Environment) => peer.start(env)];
+  const sides = [startOurs, ...(peer ? [(env: Environment) => peer.start(env)] : [])];
   const figures: (number | undefined)[][][] = sides.map(() => cells.map(() => []));
   for (let round = 0; round < ROUNDS; round++) {
     for (const [side, start] of sides.entries()) {
       const subject = await start(bench.env);
       try {
-        for (const [at, { gzip, protocol }] of cells.entries()) {
-          // Never the same twice: ours would know the records from the table, and store no row.
-          const compressed = gzip ? await requests.gzipped(WARM_UP + REQUESTS) : [];
-          figures[side]![at]!.push(await bench.measure(subject, requests, { gzip, protocol, compressed }));
+        for (const cell of cells) await bench.measure(subject, requests, cell, WARM_UP);
+        for (const [at, cell] of cells.entries()) {
+          figures[side]![at]!.push(await bench.measure(subject, requests, cell, REQUESTS));
         }
       } finally {
         await subject.stop();
@@ -127,7 +130,7 @@ async function compare(bench: Bench, peer: Peer, auditEvery: number): Promise<vo
     const [own, other] = figures.map((side) => median(side[at]!));
     const name = `${Math.round(100 / auditEvery)}% audit, ${gzip ? "gzip" : "plain"}, ${protocol}`;
     const ratio = own === undefined || other === undefined ? "" : (own / other).toFixed(2).padStart(6);
-    process.stdout.write(`${name.padEnd(24)}${figure(own)}  ${figure(other)}  ${ratio}\n`);
+    process.stdout.write(`${name.padEnd(24)}${figure(own)}${peer ? `  ${figure(other)}  ${ratio}` : ""}\n`);
   }
 }
 
@@ -136,13 +139,13 @@ async function profile(bench: Bench): Promise<void> {
   const subject = await startOurs({ ...bench.env, NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${folder}` });
   const requests = new Requests(5);
   const before = cpuByThread(subject.pid);
-  const micros = await bench.measure(subject, requests, { gzip: false, protocol: "http", compressed: [] });
+  const micros = await bench.measure(subject, requests, { gzip: false, protocol: "http" }, WARM_UP + REQUESTS);
   const threads = cpuByThread(subject.pid);
   await subject.stop();
   for (const [name, used] of Object.entries(before)) threads[name] = (threads[name] ?? 0) - used;
   const spans = (WARM_UP + REQUESTS) * SPANS;
   process.stdout.write(
-    `with profiler, plain HTTP, 20% audit: ${micros?.toFixed(2)} µs a span; from the first span on:\n`,
+    `with profiler, plain HTTP, 20% audit, from the first span on: ${micros?.toFixed(2)} µs a span\n`,
   );
   for (const [stage, used] of stagesOf(folder, threads)) {
     process.stdout.write(`  ${stage.padEnd(42)} ${(used / spans).toFixed(3)}\n`);
@@ -153,9 +156,9 @@ const bench = await Bench.start();
 if (options.profile) {
   await profile(bench);
 } else {
-  const peer = findPeer();
+  const peer = options.ours ? undefined : findPeer();
   process.stdout.write(
-    `peer: ${peer.description}\n` +
+    `peer: ${peer?.description ?? "left out"}\n` +
       `${REQUESTS} requests of ${SPANS} spans, ${Math.round(new Requests(5).bytes / SPANS)} bytes a span, ${CONNECTIONS} connections; ` +
       `CPU of the whole process a span, spans a CPU second; median of ${ROUNDS}\n\n` +
       `${"".padEnd(24)}${"ours".padStart(24)}  ${"peer".padStart(24)}   ratio\n`,
