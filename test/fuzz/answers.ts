@@ -4,20 +4,20 @@ import type { Expected } from "./requests.ts";
 
 /** Which google.rpc.Code goes with a status of HTTP. */
 const CODES: Readonly<Record<number, readonly number[]>> = {
-  400: [3],
+  400: [3, 13],
   401: [16],
   403: [7],
   404: [12],
   405: [12],
-  408: [4],
   413: [8],
   415: [12],
   429: [8],
   431: [8],
-  503: [14],
+  501: [12],
+  503: [4, 14],
 };
 /** What a client may be told of a request that it should not send again. */
-const GRPC_CODES = new Set([0, 3, 8, 12]);
+const GRPC_CODES = new Set([0, 3, 8, 12, 13]);
 const HTTP_STATUS: Readonly<Record<Exclude<Expected, "any">, number>> = { taken: 200, invalid: 400, "too large": 413 };
 const GRPC_STATUS: Readonly<Record<Exclude<Expected, "any">, number>> = { taken: 0, invalid: 3, "too large": 8 };
 

@@ -69,6 +69,10 @@ const ODDITIES: readonly Oddity[] = [
     return [431];
   },
   (head, random) => {
+    head.target = `http://${random.pick(["evil.example", "localhost@evil", "", "127.0.0.1.nip.io:1"])}/v1/traces`;
+    return [400, 403];
+  },
+  (head, random) => {
     set(head, "Content-Type", random.pick(["", "text/plain", "application/grpc", "multipart/form-data", "json"]));
     if (random.chance(0.2)) set(head, "Content-Type", undefined);
     return [415];

@@ -1,5 +1,7 @@
-import { createServer, type Server } from "node:http";
+import { once } from "node:events";
+import { createServer, request, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { deflateSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { MemoryPool } from "../../memory.ts";
@@ -14,21 +16,31 @@ let server: Server;
 let inFlight: InFlight;
 /** Most bytes that were counted while a body was read. */
 let seen: number;
+/** Milliseconds for a body. */
+let timeoutMs: number;
 
 beforeAll(async () => {
-  server = createServer((request, response) => {
+  server = createServer((incoming, response) => {
     const reservation = inFlight.reserve();
     const grow = (bytes: number): boolean => {
       const fits = reservation.grow(bytes);
       seen = Math.max(seen, inFlight.bytes);
       return fits;
     };
-    const limits: BodyLimits = { maxBody: 64 * MIB, limitName: "limit", reservation: { ...reservation, grow } };
-    receive(request, limits)
-      .then((chunks) => decode(chunks, parseCoding(request.headers["content-encoding"]), limits, new MemoryPool()))
+    const limits: BodyLimits = {
+      maxBody: 64 * MIB,
+      limitName: "limit",
+      reservation: { ...reservation, grow },
+      timeoutMs,
+    };
+    receive(incoming, limits)
+      .then((chunks) => decode(chunks, parseCoding(incoming.headers["content-encoding"]), limits, new MemoryPool()))
       .then(
         ({ bytes }) => response.end(String(bytes.length)),
-        (error: unknown) => response.writeHead((error as RequestError).httpStatus).end((error as RequestError).message),
+        ({ httpStatus, retryAfter, message }: RequestError) =>
+          response
+            .writeHead(httpStatus, retryAfter === undefined ? [] : ["retry-after", String(retryAfter)])
+            .end(message),
       )
       .finally(() => reservation.release());
   });
@@ -38,6 +50,7 @@ afterAll(() => server.close());
 beforeEach(() => {
   inFlight = new InFlight(ROOM, new Float64Array(1), 0);
   seen = 0;
+  timeoutMs = 30_000;
 });
 
 async function post(body: Uint8Array, encoding: string): Promise<[number, string]> {
@@ -62,6 +75,18 @@ describe("readBody", () => {
     const [status, message] = await post(compress(Buffer.alloc(60 * MIB)), encoding);
     expect([status, message]).toEqual([503, expect.stringContaining(`the limit (max_in_flight_bytes) is ${ROOM};`)]);
     expect(seen).toBeLessThanOrEqual(ROOM);
+    await expect.poll(() => inFlight.bytes).toBe(0);
+  });
+
+  it("tells who sends a body that does not end to come again: a client of OTLP drops what is answered with 408", async () => {
+    timeoutMs = 1;
+    const { port } = server.address() as AddressInfo;
+    const stalled = request({ port, host: "127.0.0.1", method: "POST", headers: { "content-length": 2 } });
+    stalled.on("error", () => {}).write("x");
+    const [response] = (await once(stalled, "response")) as [IncomingMessage];
+    expect([response.statusCode, response.headers["retry-after"]]).toEqual([503, "1"]);
+    expect(await text(response)).toContain("not complete within 1 ms");
+    stalled.destroy();
     await expect.poll(() => inFlight.bytes).toBe(0);
   });
 

@@ -17,17 +17,18 @@ export function unframe(chunks: Chunks, coding: Coding): { readonly chunks: Chun
   // The frame's head may itself be cut into pieces.
   const whole = first && first.length >= FRAME_BYTES ? chunks : [Buffer.concat(chunks)];
   const head = whole[0]!;
-  if (total < FRAME_BYTES) throw new RequestError("invalid", `the request has no message: ${total} bytes`);
+  if (total === 0) throw new RequestError("message_count", "the request has no message");
+  if (total < FRAME_BYTES) throw new RequestError("malformed", `the request ends within a frame: ${total} bytes`);
   const flag = head[0]!;
   const length = head.readUInt32BE(1);
-  if (flag > 1) throw new RequestError("invalid", `the message's flag is ${flag}, not 0 or 1`);
+  if (flag > 1) throw new RequestError("malformed", `the message's flag is ${flag}, not 0 or 1`);
   if (length !== total - FRAME_BYTES)
     throw new RequestError(
-      "invalid",
+      length < total - FRAME_BYTES ? "message_count" : "malformed",
       `the message says that it has ${length} bytes, and ${total - FRAME_BYTES} came; a request is one message`,
     );
   if (flag === 1 && coding === "identity")
-    throw new RequestError("invalid", "the message is compressed, and grpc-encoding does not say how");
+    throw new RequestError("malformed", "the message's flag says compressed, and grpc-encoding does not say how");
   const rest = head.subarray(FRAME_BYTES);
   return {
     chunks: rest.length > 0 || whole.length === 1 ? [rest, ...whole.slice(1)] : whole.slice(1),

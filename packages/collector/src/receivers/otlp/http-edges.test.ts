@@ -148,6 +148,34 @@ describe("OTLP/HTTP at its edges", () => {
     expect(read).toMatchObject({ code });
   });
 
+  it.each([
+    ["http://localhost/v1/traces", "any.example", 200],
+    ["HTTP://127.0.0.1:4318/v1/traces?a=http://x", "any.example", 200],
+    ["http://rebound.example/v1/traces", "localhost", 403],
+    ["http://localhost@rebound.example/v1/traces", "localhost", 403],
+    ["http:///v1/traces", "localhost", 403],
+    ["http://localhost/other", "localhost", 404],
+    ["http://localhost", "localhost", 404],
+    ["ftp://localhost/v1/traces", "localhost", 404],
+  ])("looks at the host in the target %s, and not at the header %s: %i", async (target, host, status) => {
+    const head = `POST ${target} HTTP/1.1\r\nHost: ${host}\r\n${AS_PROTOBUF}Connection: close\r\nContent-Length: 0\r\n\r\n`;
+    expect(await exchange(head)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  });
+
+  it.each([
+    ["chunked", 200, ""],
+    ["Chunked", 200, ""],
+    ["gzip, chunked", 501, 'Transfer-Encoding "gzip, chunked" is not supported'],
+    ["identity, chunked", 501, 'Transfer-Encoding "identity, chunked" is not supported'],
+    ["gzip\r\nTransfer-Encoding: chunked", 501, 'Transfer-Encoding "gzip, chunked" is not supported'],
+    ["gzip", 501, 'Transfer-Encoding "gzip" is not supported'],
+  ])("answers Transfer-Encoding %j with %i", async (coding, status, why) => {
+    const head = `${HEAD}${AS_PROTOBUF}Connection: close\r\nTransfer-Encoding: ${coding}\r\n\r\n`;
+    const answer = await exchange(`${head}2\r\n\x0a\x00\r\n0\r\n\r\n`);
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(answer).toContain(why);
+  });
+
   it("forwards logs as the bytes that came, in their encoding, and says what to configure for metrics", async () => {
     const bytes = Buffer.from("0a0212000a00", "hex");
     const sent: [Record<string, string>, Buffer, Buffer][] = [

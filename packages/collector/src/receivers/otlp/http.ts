@@ -22,6 +22,7 @@ const LINGER_MS = 1_000;
 /** Node reads two megabytes of small requests in one go, and everybody else waits; no OTLP client sends the next one unasked. */
 const MAX_UNANSWERED = 100;
 const LIMIT_NAME = "max_request_body_size";
+const ABSOLUTE_TARGET = /^https?:\/\/([^/?#]*)(.*)$/i;
 
 const SIGNALS: ReadonlyMap<string, Signal> = new Map([
   ["/v1/traces", "traces"],
@@ -95,10 +96,12 @@ export class OtlpHttp {
       if (headers.host === undefined && request.httpVersion === "1.1")
         throw new RequestError("invalid", "the request has no Host header");
       if (hasTwoHosts(rawHeaders)) throw new RequestError("invalid", "the request has more than one Host header");
-      const principal = this.#doorkeeper.admit({ socket, host: headers.host, rawHeaders });
+      const { host, path } = target(request);
+      const principal = this.#doorkeeper.admit({ socket, host, rawHeaders });
       this.#server.connections.admitted(socket);
-      const signal = this.#signal(request);
+      const signal = this.#signal(path, request.method);
       if (type !== encoding) throw unsupportedType(type);
+      checkTransferCoding(headers["transfer-encoding"]);
       const coding = parseCoding(headers["content-encoding"]);
       const announced = Number(headers["content-length"] ?? 0);
       if (announced > this.#maxBody) throw tooLarge(this.#maxBody, LIMIT_NAME, `${announced} bytes announced`);
@@ -130,8 +133,7 @@ export class OtlpHttp {
     return false;
   }
 
-  #signal({ url = "", method }: IncomingMessage): Signal {
-    const path = url.split("?", 1)[0]!;
+  #signal(path: string, method: string | undefined): Signal {
     const signal = SIGNALS.get(path);
     if (signal === undefined)
       throw new RequestError("not_found", `not found; OTLP goes to ${[...SIGNALS.keys()].join(", ")}`);
@@ -142,8 +144,8 @@ export class OtlpHttp {
 
   #refuse(request: IncomingMessage, response: ServerResponse, encoding: Encoding, error: RequestError): void {
     if (response.destroyed) return;
-    const { httpStatus: status, retryAfterMs, kind } = error;
-    if (retryAfterMs !== undefined) response.setHeader("retry-after", Math.ceil(retryAfterMs / 1000));
+    const { httpStatus: status, retryAfter, kind } = error;
+    if (retryAfter !== undefined) response.setHeader("retry-after", retryAfter);
     if (kind === "unauthenticated") response.setHeader("www-authenticate", "Bearer");
     if (kind === "method_not_allowed") response.setHeader("allow", "POST");
     const body = encodeRefusal(error, encoding);
@@ -182,6 +184,22 @@ function refuseRest(
   };
   const late = setTimeout(end, LINGER_MS);
   request.once("end", end).once("close", end).resume();
+}
+
+/** A target in absolute form names the host itself, and then the header does not count (RFC 9112, 3.2.2). */
+function target({ url = "", headers: { host } }: IncomingMessage): { host: string | undefined; path: string } {
+  const absolute = url.startsWith("/") ? null : ABSOLUTE_TARGET.exec(url);
+  const [named, rest] = absolute ? [absolute[1]!, absolute[2]!] : [host, url];
+  return { host: named, path: rest.split("?", 1)[0]! };
+}
+
+/** Node takes the chunks apart, and leaves what else was done to the body (RFC 9112, 6.1). */
+function checkTransferCoding(header: string | undefined): void {
+  if (header === undefined || header.toLowerCase() === "chunked") return;
+  throw new RequestError(
+    "transfer_coding",
+    `Transfer-Encoding "${header.slice(0, 200)}" is not supported; send chunked, and compress by Content-Encoding`,
+  );
 }
 
 /** Node keeps the first one, and whoever stands before us may have looked at the other (RFC 9112, 3.2). */

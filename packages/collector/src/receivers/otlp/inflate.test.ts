@@ -79,7 +79,7 @@ describe("inflate", () => {
   it.each(CODINGS)("refuses %s that goes on after its end, is cut, or is empty", async (coding) => {
     const body = COMPRESS[coding](text);
     for (const broken of [Buffer.concat([body, Buffer.alloc(7)]), body.subarray(0, -3), Buffer.alloc(0)])
-      await expect(inflated(broken, coding)).rejects.toMatchObject({ kind: "invalid" });
+      await expect(inflated(broken, coding)).rejects.toMatchObject({ kind: "malformed" });
   });
 
   it.each(CODINGS)("counts all parts of %s towards the limit", async (coding) => {
@@ -103,10 +103,10 @@ describe("inflate", () => {
     const wide = zstdCompressSync(Buffer.alloc(1), { params });
     // A frame of one byte is written with a small window whatever is asked for: byte 5 says which one.
     wide[5] = 16 << 3;
-    await expect(inflated(wide, "zstd")).rejects.toMatchObject({ kind: "invalid" });
+    await expect(inflated(wide, "zstd")).rejects.toMatchObject({ kind: "malformed" });
     const empty = zstdCompressSync(Buffer.alloc(0));
     const many = Buffer.concat(Array.from({ length: 10_000 }, () => empty));
-    await expect(inflated(many, "zstd")).rejects.toMatchObject({ kind: "invalid" });
+    await expect(inflated(many, "zstd")).rejects.toMatchObject({ kind: "malformed" });
   });
 
   it("takes any bytes with an answer or a RequestError, and gives its room back", async () => {

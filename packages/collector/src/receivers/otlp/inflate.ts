@@ -131,7 +131,7 @@ async function inflateParts(
     if (consumed === rest.length) return output.chunks;
     if (coding !== "zstd" || frames === MAX_ZSTD_FRAMES || consumed === 0)
       throw new RequestError(
-        "invalid",
+        "malformed",
         `the body goes on for ${rest.length - consumed} bytes after its ${coding} data`,
       );
     rest = rest.subarray(consumed);
@@ -164,7 +164,7 @@ function inflateOnce(
     });
     stream.once("end", () => resolve(stream.bytesWritten));
     stream.once("error", (error) =>
-      reject(new RequestError("invalid", `the body is not valid ${coding}: ${error.message}`)),
+      reject(new RequestError("malformed", `the body is not valid ${coding}: ${error.message}`)),
     );
     stream.end(compressed);
   });

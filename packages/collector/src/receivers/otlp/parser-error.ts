@@ -1,4 +1,5 @@
 import { STATUS_CODES, type ServerResponse } from "node:http";
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Encoding } from "./intake.ts";
 import { encodeRefusal } from "./refusal.ts";
@@ -38,7 +39,9 @@ export function answerParserError(error: ParserError, socket: Duplex, open?: Ope
   if (answered.has(socket)) return;
   const { code = "" } = error;
   const refusal = REFUSALS[code] ?? (code.startsWith("HPE_") ? MALFORMED : undefined);
-  if (refusal === undefined || !socket.writable) {
+  // Who has asked for nothing waits for no answer: a client keeps such a connection for later.
+  const isSilent = socket instanceof Socket && socket.bytesRead === 0;
+  if (refusal === undefined || isSilent || !socket.writable) {
     socket.destroy();
     return;
   }
@@ -54,13 +57,14 @@ export function answerParserError(error: ParserError, socket: Duplex, open?: Ope
 }
 
 function write(socket: Duplex, error: RequestError, encoding: Encoding): void {
-  const { httpStatus: status } = error;
+  const { httpStatus: status, retryAfter } = error;
   const body = Buffer.from(encodeRefusal(error, encoding));
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}`,
     "Connection: close",
     `Content-Type: ${encoding}`,
     `Content-Length: ${body.length}`,
+    ...(retryAfter === undefined ? [] : [`Retry-After: ${retryAfter}`]),
   ];
   socket.write(Buffer.concat([Buffer.from(`${head.join("\r\n")}\r\n\r\n`), body]));
   linger(socket);

@@ -5,21 +5,28 @@ import { AuthError } from "../../auth.ts";
 const CODES = {
   /** The client has to change it: it cannot be read. */
   invalid: { http: 400, grpc: 3 },
+  /** What is around a message is broken: its frame or its compression. gRPC tells that from a message that is none. */
+  malformed: { http: 400, grpc: 13 },
+  /** Not the one message that a unary call of gRPC has. */
+  message_count: { http: 400, grpc: 12 },
   unauthenticated: { http: 401, grpc: 16 },
   forbidden: { http: 403, grpc: 7 },
   not_found: { http: 404, grpc: 12 },
   method_not_allowed: { http: 405, grpc: 12 },
-  /** It did not come in time. */
-  timeout: { http: 408, grpc: 4 },
+  /** It did not come in time. To a client of OTLP 408 is final, and nothing is wrong with its records. */
+  timeout: { http: 503, grpc: 4 },
   too_large: { http: 413, grpc: 8 },
   unsupported: { http: 415, grpc: 12 },
   rate_limited: { http: 429, grpc: 8 },
   header_too_large: { http: 431, grpc: 8 },
+  transfer_coding: { http: 501, grpc: 12 },
   /** Our fault, or it will pass. */
   unavailable: { http: 503, grpc: 14 },
 } as const;
 export type RefusalKind = keyof typeof CODES;
 
+/** What will pass: the same request may be taken another time. */
+const PASSES: ReadonlySet<RefusalKind> = new Set(["timeout", "unavailable"]);
 /** When a refused client should come again, if nobody knows better. */
 const RETRY_AFTER_MS = 1_000;
 
@@ -33,11 +40,16 @@ export class RequestError extends Error {
   constructor(kind: RefusalKind, message: string, options: { cause?: unknown; retryAfterMs?: number } = {}) {
     super(message, { cause: options.cause });
     this.kind = kind;
-    this.retryAfterMs = options.retryAfterMs ?? (kind === "unavailable" ? RETRY_AFTER_MS : undefined);
+    this.retryAfterMs = options.retryAfterMs ?? (PASSES.has(kind) ? RETRY_AFTER_MS : undefined);
   }
 
   get httpStatus(): number {
     return CODES[this.kind].http;
+  }
+
+  /** Seconds, for HTTP. */
+  get retryAfter(): number | undefined {
+    return this.retryAfterMs === undefined ? undefined : Math.ceil(this.retryAfterMs / 1_000);
   }
 
   get grpcCode(): number {
