@@ -69,7 +69,7 @@ test("a server that does not answer: appends are acknowledged meanwhile, the rea
   way.proxy.always = "hold";
   await way.addSegment(40);
   way.shipper.start();
-  await vi.waitFor(() => expect(way.proxy.inserts).toBe(1), PATIENCE);
+  await vi.waitFor(() => expect(way.proxy.inserts).toBeGreaterThan(0), PATIENCE);
   for (let i = 0; i < 50; i++) await append(way.ledger, [auditSpan()]);
   expect(way.shipped).toEqual([]);
   await vi.waitFor(() => expect(way.reasons()).toEqual(["timeout"]), PATIENCE);

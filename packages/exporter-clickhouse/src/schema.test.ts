@@ -1,10 +1,8 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { Session } from "chdb";
 import { COLUMNS } from "@otel-audit/ledger";
 import { ATTRIBUTE_COLUMNS } from "@otel-audit/semantic-conventions";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { tempDir } from "../../../test/support/index.ts";
 import { schemaStatements } from "./schema.ts";
 import { TRACE_COLUMNS } from "./traces/columns.ts";
 
@@ -19,7 +17,7 @@ let dir: string;
 let session: Session;
 
 beforeAll(() => {
-  dir = mkdtempSync(join(tmpdir(), "schema-"));
+  dir = tempDir("schema");
   session = new Session(dir);
   // Twice: a start finds what an earlier one made.
   for (const statement of [...schemaStatements(), ...schemaStatements()]) session.query(statement);
@@ -27,7 +25,6 @@ beforeAll(() => {
 
 afterAll(() => {
   session.close();
-  rmSync(dir, { recursive: true, force: true });
 });
 
 function rows<T>(sql: string): T[] {

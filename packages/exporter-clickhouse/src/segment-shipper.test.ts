@@ -1,9 +1,9 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { COLUMNS, Ledger, readSegment } from "@otel-audit/ledger";
 import type { ClosedSegment } from "@otel-audit/ledger";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { tempDir } from "../../../test/support/index.ts";
 import { AuditWriter } from "./audit-writer.ts";
 import { EmbeddedEngine } from "./embedded/index.ts";
 import { ClickHouseHttp } from "./http.ts";
@@ -30,7 +30,7 @@ let begun: number[];
 let ledgers = 0;
 
 beforeAll(async () => {
-  dir = mkdtempSync(join(tmpdir(), "shipper-"));
+  dir = tempDir("shipper");
   engine = await EmbeddedEngine.start({ dataDir: join(dir, "engine") });
   http = new ClickHouseHttp(engine.writer, 30_000);
 });
@@ -38,7 +38,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await http.close();
   await engine.stop();
-  rmSync(dir, { recursive: true, force: true });
 });
 
 beforeEach(async () => {

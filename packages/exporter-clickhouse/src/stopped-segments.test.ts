@@ -71,7 +71,8 @@ describe("one segment", () => {
     const fresh = await way.addSegment();
     await vi.waitFor(() => expect(way.shipped).toHaveLength(3), PATIENCE);
     expect(new Set(way.shipped)).toEqual(new Set([...good, fresh]));
-    expect(way.shipper.state).toMatchObject({ blocked: false, error: { reason: "bad_segment" }, stopped: [bad.path] });
+    const stopped = { blocked: false, error: { reason: "bad_segment" }, stopped: [bad.path] };
+    await vi.waitFor(() => expect(way.shipper.state).toMatchObject(stopped), PATIENCE);
     expect(way.reasons()).toEqual(["bad_segment"]);
     writeFileSync(bad.path, bytes);
     expect(await way.arrived()).toEqual({ rows: 12, once: 12 });

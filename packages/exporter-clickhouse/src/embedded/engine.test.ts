@@ -10,7 +10,7 @@ import { frameNative } from "./native-frames.ts";
 let server: TestEngine;
 
 beforeAll(async () => {
-  server = await TestEngine.start({ readerSeconds: 10, readerResultRows: 100_000, headersTimeoutMs: 400 });
+  server = await TestEngine.start({ readerSeconds: 10, readerResultRows: 100_000, headersTimeoutMs: 2_000 });
 });
 
 afterAll(() => server.stop());

@@ -57,11 +57,6 @@ export class TestEngine {
     return this.send(`/?${search}`, { method: "POST", body: sql });
   }
 
-  /** A statement of the writer's, as the body. */
-  askAsWriter(sql: string, search = ""): Promise<Answer> {
-    return this.send(`/?${search}`, { method: "POST", body: sql, headers: this.writerHeaders() });
-  }
-
   writerHeaders(): Record<string, string> {
     return { "X-ClickHouse-User": this.engine.writer.username, "X-ClickHouse-Key": this.engine.writer.password };
   }

@@ -1,11 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Session } from "chdb";
 import { DoubleValue, encodeTraces, OtlpError } from "@otel-audit/otlp";
 import type { AttributeValue, SpanData } from "@otel-audit/otlp";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { tempDir } from "../../../../test/support/index.ts";
 import { transposeToNative } from "../native/transpose.ts";
 import { schemaStatements } from "../schema.ts";
 import { TRACE_COLUMNS } from "./columns.ts";
@@ -15,14 +15,13 @@ let dir: string;
 let session: Session;
 
 beforeAll(() => {
-  dir = mkdtempSync(join(tmpdir(), "traces-"));
+  dir = tempDir("traces");
   session = new Session(join(dir, "db"));
   for (const statement of schemaStatements()) session.query(statement);
 });
 
 afterAll(() => {
   session.close();
-  rmSync(dir, { recursive: true, force: true });
 });
 
 const TRACE = "0123456789abcdef0123456789abcdef";

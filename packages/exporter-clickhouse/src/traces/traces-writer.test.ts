@@ -1,7 +1,5 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { tempDir } from "../../../../test/support/index.ts";
 import { EmbeddedEngine } from "../embedded/index.ts";
 import { ClickHouseHttp } from "../http.ts";
 import { auditSpan, request } from "../testing/spans.ts";
@@ -13,7 +11,7 @@ let reader: ClickHouseHttp;
 let writer: TracesWriter;
 
 beforeAll(async () => {
-  dir = mkdtempSync(join(tmpdir(), "traces-"));
+  dir = tempDir("traces");
   engine = await EmbeddedEngine.start({ dataDir: dir });
   reader = new ClickHouseHttp(engine.reader, 30_000);
   writer = new TracesWriter(engine.writer);
@@ -23,7 +21,6 @@ afterAll(async () => {
   await writer.close();
   await reader.close();
   await engine.stop();
-  rmSync(dir, { recursive: true, force: true });
 });
 
 test("spans of several requests laid one behind the other, over more days than an insert has by default", async () => {

@@ -39,4 +39,4 @@ it("creates the tables of a server that was away at the start when an insert fin
   const { values } = await context.telemetry.sent.traces.get();
   expect({ tables, sent: values[0]?.value }).toEqual({ tables: true, sent: 1 });
   await exporter.shutdown();
-}, 30_000);
+});

@@ -45,7 +45,7 @@ describe("OtlphttpExporter", () => {
   it.each(["none", "gzip"])("forwards spans (compression %s)", async (compression) => {
     const { exporter: out, context } = exporter({ compression });
     await out.consume(batch("a"));
-    expect(await out.drain(5_000)).toBe(true);
+    expect(await out.drain(20_000)).toBe(true);
     expect(sink.spans.map(({ name }) => name)).toEqual(["a"]);
     expect(await count(context.telemetry.sent.traces)).toBe(1);
     await out.shutdown();
@@ -74,10 +74,10 @@ describe("OtlphttpExporter", () => {
     const { exporter: out, context } = exporter();
     sink.failNext({ status: 503 }, 2);
     await out.consume(batch("a"));
-    expect(await out.drain(5_000)).toBe(true);
+    expect(await out.drain(20_000)).toBe(true);
     sink.failNext({ status: 400 });
     await out.consume(batch("b"));
-    expect(await out.drain(5_000)).toBe(true);
+    expect(await out.drain(20_000)).toBe(true);
     expect(sink.spans.map(({ name }) => name)).toEqual(["a"]);
     expect([await count(context.telemetry.sent.traces), await count(context.telemetry.sendFailed.traces)]).toEqual([
       1, 1,
@@ -91,7 +91,7 @@ describe("OtlphttpExporter", () => {
     });
     sink.failNext({ status: 503 });
     for (const name of ["sending", "dropped", "b", "c"]) await out.consume(batch(name));
-    expect(await out.drain(5_000)).toBe(true);
+    expect(await out.drain(20_000)).toBe(true);
     expect(sink.spans.map(({ name }) => name)).toEqual(["sending", "b", "c"]);
     expect(await count(context.telemetry.enqueueFailed.traces)).toBe(1);
     await out.shutdown();
@@ -104,7 +104,7 @@ describe("OtlphttpExporter", () => {
     expect(await out.drain(50)).toBe(false);
     await out.shutdown();
     expect(await count(context.telemetry.sendFailed.traces)).toBe(1);
-  }, 15_000);
+  });
 });
 
 describe("OtlphttpExporter with logs and metrics", () => {
@@ -126,7 +126,7 @@ describe("OtlphttpExporter with logs and metrics", () => {
     const out = new OtlphttpExporter(config, context);
     await out.forward(logs);
     await out.forward({ signal: "metrics", bytes: Buffer.from("{}"), contentType: "application/json" });
-    expect(await out.drain(5_000)).toBe(true);
+    expect(await out.drain(20_000)).toBe(true);
     expect(api.requests.toSorted((a, b) => a.path.localeCompare(b.path))).toMatchObject([
       { path: "/base/v1/logs", body: Buffer.from(logs.bytes).toString(), headers: { "x-key": "k" } },
       { path: "/other", body: "{}", headers: { "content-type": "application/json" } },
@@ -143,7 +143,7 @@ describe("OtlphttpExporter with logs and metrics", () => {
     const endpoint = `${api.url.replace("//", "//user:s3cret@")}/p?api_key=s3cret`;
     const out = new OtlphttpExporter(otlphttpConfig.parse({ endpoint }), context);
     await out.forward(logs);
-    expect(await out.drain(5_000)).toBe(true);
+    expect(await out.drain(20_000)).toBe(true);
     expect(api.requests).toMatchObject([
       { path: "/p/v1/logs", headers: { authorization: `Basic ${Buffer.from("user:s3cret").toString("base64")}` } },
     ]);
@@ -161,7 +161,7 @@ describe("OtlphttpExporter with logs and metrics", () => {
     await out.forward({ ...logs, bytes, memory });
     memory.release();
     expect(context.memory.keptBytes).toBe(0);
-    expect(await out.drain(5_000)).toBe(true);
+    expect(await out.drain(20_000)).toBe(true);
     expect(api.requests[0]!.body).toBe("A".repeat(20_000));
     expect(context.memory.keptBytes).toBeGreaterThan(0);
     await out.shutdown();
@@ -197,7 +197,7 @@ describe("OtlphttpExporter with logs and metrics", () => {
     );
     const sent = performance.now();
     await out.forward(logs);
-    expect(await out.drain(10_000)).toBe(true);
+    expect(await out.drain(20_000)).toBe(true);
     expect(times).toHaveLength(1);
     expect(times[0]! - sent).toBeGreaterThanOrEqual(990);
     await out.shutdown();
@@ -211,7 +211,7 @@ describe("OtlphttpExporter with logs and metrics", () => {
     const context = testContext("otlphttp", { log: pino({}, { write: (line: string) => void lines.push(line) }) });
     const out = new OtlphttpExporter(otlphttpConfig.parse({ endpoint: api.url }), context);
     for (let i = 0; i < 20; i++) await out.forward(logs);
-    expect(await out.drain(10_000)).toBe(true);
+    expect(await out.drain(20_000)).toBe(true);
     expect(await count(context.telemetry.sendFailed.logs)).toBe(40);
     expect(lines.filter((line) => line.includes("given up")).length).toBeLessThan(20);
     await out.shutdown();
@@ -225,7 +225,7 @@ describe("OtlphttpExporter with logs and metrics", () => {
       context,
     );
     await out.forward(logs);
-    expect(await out.drain(5_000)).toBe(true);
+    expect(await out.drain(20_000)).toBe(true);
     expect([api.requests.length, await count(context.telemetry.sendFailed.logs)]).toEqual([1, 2]);
     await out.shutdown();
   });

@@ -50,7 +50,7 @@ async function start(endpoint: string, tls: Record<string, unknown>): Promise<Ot
 
 async function send(exporter: OtlphttpExporter): Promise<void> {
   await exporter.forward(logs);
-  expect(await exporter.drain(10_000)).toBe(true);
+  expect(await exporter.drain(20_000)).toBe(true);
 }
 
 function files(dir: string, one: Certificate): { cert_file: string; key_file: string } {

@@ -2,7 +2,7 @@ import { createHash, X509Certificate } from "node:crypto";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pino } from "pino";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { tempDir } from "../../../../../test/support/index.ts";
 import { makeCertificate, type AlternativeName } from "../../../../../test/support/certificate.ts";
 import { AuthError, type Peer } from "../../auth.ts";
@@ -163,7 +163,7 @@ describe("the file", () => {
 
     await writeFile(`${file}.new`, yaml("b", "two"));
     await rename(`${file}.new`, file);
-    await vi.waitFor(() => expect(refusal(extension, bearer("two"))).toBe("b"));
+    await expect.poll(() => refusal(extension, bearer("two"))).toBe("b");
     expect(refusal(extension, bearer("one"))).toBe("unauthenticated: the token is not known");
 
     logged.length = 0;
@@ -176,10 +176,10 @@ describe("the file", () => {
       // In one step: a file that is still empty is another trouble.
       await writeFile(`${file}.new`, text);
       await rename(`${file}.new`, file);
-      await vi.waitFor(() => expect(logged.join("")).toContain(reason));
+      await expect.poll(() => logged.join("")).toContain(reason);
     }
     await rm(file);
-    await vi.waitFor(() => expect(logged.join("")).toContain("ENOENT"));
+    await expect.poll(() => logged.join("")).toContain("ENOENT");
     await new Promise((resolve) => setTimeout(resolve, 200));
     const told = logged.filter((line) => line.includes("credentials stay as they were before"));
     expect(told.length).toBe(new Set(told.map((line) => /"reason":"(.*?)","msg/.exec(line)![1])).size);
@@ -187,8 +187,8 @@ describe("the file", () => {
     expect(problems().get("audit_credentials")).toMatch(/^credentials stay as they were before: ENOENT/);
 
     await writeFile(file, yaml("c", "three"));
-    await vi.waitFor(() => expect(refusal(extension, bearer("three"))).toBe("c"));
-    await vi.waitFor(() => expect([...problems()]).toEqual([]));
+    await expect.poll(() => refusal(extension, bearer("three"))).toBe("c");
+    await expect.poll(() => [...problems()]).toEqual([]);
   });
 
   it.each([

@@ -305,7 +305,7 @@ describe("OTLP/gRPC", () => {
     });
     expect(code).not.toBe(constants.NGHTTP2_NO_ERROR);
     expect((await call(traces(1))).error).toBeUndefined();
-  }, 20_000);
+  });
 
   it("cuts a client that pings time and again", async () => {
     const code = await withSession(
@@ -366,7 +366,7 @@ describe("the end of OTLP/gRPC", () => {
       expect(await answered).not.toMatchObject({ trailers: { "grpc-status": "0" } });
     }, to);
     silent.destroy();
-  }, 10_000);
+  });
 
   it("ends connections that are idle", async () => {
     const brief = new OtlpReceiver(
