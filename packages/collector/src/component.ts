@@ -71,6 +71,8 @@ export interface CreateContext {
   readonly portOffset: number;
   /** The worker thread that this component runs in. `index` is from 0 to `count - 1`. */
   readonly worker: { readonly index: number; readonly count: number };
+  /** Connections that a server of a receiver has room for; the other files of the process are for logs and exporters. */
+  readonly maxConnections: number;
   /**
    * The same memory for this component in all workers, zeroed at first. Only in `create` and `start`: worker 0 has started
    * before the others are created.
@@ -120,6 +122,8 @@ export interface ReceiverFactory<Config> extends FactoryBase<Config> {
   readonly kind: "receiver";
   /** Whose pipelines may list it. */
   readonly signals: readonly Signal[];
+  /** How many servers it has in every worker. */
+  servers(config: Config): number;
   create(config: Config, next: Next, context: CreateContext): Receiver;
 }
 

@@ -3,7 +3,7 @@ import { encodeTraces } from "@otel-audit/otlp";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Agent, request as httpRequest } from "node:http";
-import { createServer, type AddressInfo } from "node:net";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { pino } from "pino";
@@ -24,6 +24,7 @@ service:
   telemetry: { metrics: { address: "127.0.0.1:0" } }
 ${changes}`;
 
+type Running = Pick<Collector, "endpoints">;
 const running: Collector[] = [];
 afterEach(async () => {
   for (const collector of running.splice(0)) await collector.shutdown();
@@ -52,10 +53,10 @@ function body(ids: readonly string[], note = ""): Uint8Array {
 }
 
 /** The status of one request on a connection of its own, or of an agent. */
-function post(collector: Collector, bytes: Uint8Array, agent?: Agent): Promise<number> {
+function post({ endpoints }: Running, bytes: Uint8Array, agent?: Agent): Promise<number> {
   return new Promise((resolve, reject) => {
     const outgoing = httpRequest(
-      `${collector.endpoints.otlpHttp}/v1/traces`,
+      `${endpoints.otlpHttp}/v1/traces`,
       { method: "POST", agent: agent ?? false, headers: { "content-type": "application/x-protobuf" } },
       (response) => {
         response.resume().once("end", () => resolve(response.statusCode ?? 0));
@@ -65,13 +66,13 @@ function post(collector: Collector, bytes: Uint8Array, agent?: Agent): Promise<n
   });
 }
 
-async function query(collector: Collector, sql: string): Promise<string> {
+async function query(collector: Running, sql: string): Promise<string> {
   const response = await fetch(`${collector.endpoints.sql}/?query=${encodeURIComponent(sql)}`);
   return (await response.text()).trim();
 }
 
 /** The value of a metric without regard to its labels; NaN when it is not there. */
-async function metric(collector: Collector, name: string): Promise<number> {
+async function metric(collector: Running, name: string): Promise<number> {
   const lines = (await (await fetch(`${collector.endpoints.metrics}/metrics`)).text()).split("\n");
   const found = lines.filter((line) => line.startsWith(`${name}{`));
   expect(found.length).toBeLessThanOrEqual(1);
@@ -237,6 +238,34 @@ describe("a start that fails", () => {
       message: expect.stringMatching(new RegExp(`^service::workers: .*, not ${workers}$`)) as string,
     });
   });
+});
+
+it("works on while strangers open more connections than the process may have files", async () => {
+  const dataDir = tempDir("service");
+  const config = join(tempDir("service"), "config.yaml");
+  writeFileSync(config, CONFIG(2).replace("http: {", 'grpc: { endpoint: "127.0.0.1:0" }, http: {'));
+  const command = [process.execPath, otelAudit, "collector", "--config", config, "--data", dataDir];
+  await using child = await startProcess("sh", ["-c", 'ulimit -n 400; exec "$@"', "sh", ...command]);
+  const ready = await child.waitForLine("collector is ready");
+  const { endpoints } = JSON.parse(ready) as { endpoints: Collector["endpoints"] };
+  const sockets = Object.values({ ...endpoints, sql: undefined }).flatMap((url) =>
+    url === undefined ? [] : Array.from({ length: 300 }, () => connect(Number(new URL(url).port), "127.0.0.1")),
+  );
+  await Promise.all(
+    sockets.map((socket) =>
+      once(
+        socket.on("error", () => {}),
+        "connect",
+      ),
+    ),
+  );
+  for (let i = 0; i < 10; i++) expect(await post({ endpoints }, body([`r${i}`]))).toBe(200);
+  expect((await fetch(endpoints.health!)).status).toBe(200);
+  await expect.poll(() => query({ endpoints }, "SELECT count() FROM otel_audit.audit_events")).toBe("10");
+  expect(child.stderr).not.toContain("EMFILE");
+  expect(child.stderr).toContain('"max":50,"msg":"more connections than there is room for: the oldest are cut"');
+  expect(await metric({ endpoints }, "otel_audit_records")).toBe(10);
+  for (const socket of sockets) socket.destroy();
 });
 
 it("shows the metrics and the health of a collector whose workers are busy", async () => {

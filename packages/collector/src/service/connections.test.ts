@@ -22,7 +22,7 @@ async function listen(isSecure: boolean): Promise<void> {
     });
   };
   server = isSecure ? createTlsServer(makeCertificate(), serve) : createServer(serve);
-  connections = new Connections(server, () => cut++, 3);
+  connections = new Connections(server, { max: 3, onCut: () => cut++ });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
 }

@@ -1,15 +1,18 @@
 import type { Server, Socket } from "node:net";
 
-/** Far above what one machine's processes need, and below the usual limit of open files, which the log needs too. */
-const MAX_CONNECTIONS = 4_096;
+/** How many connections a server holds at one time. */
+export interface Room {
+  readonly max: number;
+  /** A connection was ended to make room for another one. */
+  onCut?(): void;
+}
 
 /**
  * Bounds the connections of a server. Where a server refuses what comes above the bound, whoever opens many keeps everybody
  * else out for as long as he likes; so it is the oldest connection that goes, first of those whose client was never admitted.
  */
 export class Connections {
-  readonly #max: number;
-  readonly #onCut: () => void;
+  readonly #room: Room;
   /** In the order in which they came. */
   readonly #strangers = new Set<Socket>();
   /** In the order in which they were last used. */
@@ -17,10 +20,8 @@ export class Connections {
   /** TLS and what is below it are two sockets. */
   readonly #byPeer = new Map<string, Socket>();
 
-  /** @param onCut a connection was ended to make room for another one */
-  constructor(server: Server, onCut: () => void, max = MAX_CONNECTIONS) {
-    this.#onCut = onCut;
-    this.#max = max;
+  constructor(server: Server, room: Room) {
+    this.#room = room;
     server.prependListener("connection", (socket: Socket) => this.#opened(socket));
   }
 
@@ -34,11 +35,11 @@ export class Connections {
   }
 
   #opened(socket: Socket): void {
-    if (this.#strangers.size + this.#admitted.size >= this.#max) {
+    if (this.#strangers.size + this.#admitted.size >= this.#room.max) {
       const [oldest] = this.#strangers.size > 0 ? this.#strangers : this.#admitted;
       this.#forget(oldest!);
       oldest!.destroy();
-      this.#onCut();
+      this.#room.onCut?.();
     }
     this.#strangers.add(socket);
     const peer = peerOf(socket);

@@ -39,6 +39,12 @@ export function buildGraph(config: CollectorConfig, shared: SharedContext): Grap
   return builder.build();
 }
 
+/** Servers of all receivers in one worker. */
+export function countServers({ receivers }: CollectorConfig): number {
+  const counts = [...receivers].map(([id, config]) => factories("receiver").get(componentType(id))!.servers(config));
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
 class GraphBuilder {
   /** In order of creation, which is downstream first: a component is created after all that it sends to. */
   readonly #order: Component[] = [];

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
 import { isLoopbackHostHeader } from "../config/address.ts";
 import type { Certificates } from "./certificates.ts";
-import { Connections } from "./connections.ts";
+import { Connections, type Room } from "./connections.ts";
 import { Listener, type Place } from "./listener.ts";
 
 /** Milliseconds a client may take for its header, and for its whole request. */
@@ -15,6 +15,9 @@ const CHECK_INTERVAL_MS = 5_000;
 /** Longer than the export interval of SDKs (5 s), or each export would find its connection just closed. */
 const KEEP_ALIVE_MS = 65_000;
 
+/** For probes and people: whoever opens more keeps nobody out, and takes no files that the log needs. */
+const FEW: Room = { max: 32 };
+
 /** An HTTP server on one address that closes within bounded time. */
 export class HttpServer {
   readonly #server: Server | SecureServer;
@@ -23,11 +26,8 @@ export class HttpServer {
   readonly #watch: (() => void) | undefined;
   readonly connections: Connections;
 
-  /**
-   * @param what the setting that holds the address, for the error that names it
-   * @param onCut see Connections
-   */
-  constructor(what: string, place: Place, listener: RequestListener, certificates?: Certificates, onCut = () => {}) {
+  /** @param what the setting that holds the address, for the error that names it */
+  constructor(what: string, place: Place, listener: RequestListener, certificates?: Certificates, room = FEW) {
     this.#certificates = certificates;
     const options = {
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -45,7 +45,7 @@ export class HttpServer {
     } else {
       this.#server = createServer(options, listener);
     }
-    this.connections = new Connections(this.#server, onCut);
+    this.connections = new Connections(this.#server, room);
     this.#listener = new Listener(what, this.#server, place);
   }
 

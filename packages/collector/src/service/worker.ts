@@ -4,7 +4,8 @@ import { pino, type Logger } from "pino";
 import type { ReceiverEndpoints } from "../component.ts";
 import { CollectorError, errorMessage } from "../errors.ts";
 import { MemoryPool } from "../memory.ts";
-import { buildGraph, type Graph } from "./graph.ts";
+import { buildGraph, countServers, type Graph } from "./graph.ts";
+import { maxConnections } from "./file-limit.ts";
 import { HealthState } from "./health-state.ts";
 import { makeLog } from "./log.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./messages.ts";
@@ -37,6 +38,7 @@ function build(): Graph {
     portOffset: data.portOffset,
     memory: new MemoryPool(),
     worker: { index: data.index, count: data.count },
+    maxConnections: maxConnections(countServers(data.config) * data.count),
     sharedMemory,
     told,
     health: {

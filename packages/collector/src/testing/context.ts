@@ -17,6 +17,7 @@ export function testContext(id: string, options: Partial<CreateContext> = {}): C
     memory: new MemoryPool(),
     portOffset: 0,
     worker: { index: 0, count: 1 },
+    maxConnections: 1_000,
     shared: (name, byteLength) => shared.get(`${id}/${name}`, byteLength),
     told: () => undefined,
     extension: () => undefined,

@@ -7,5 +7,6 @@ export const otlpFactory: ReceiverFactory<OtlpConfig> = {
   type: "otlp",
   signals: SIGNALS,
   schema: otlpConfig,
+  servers: ({ protocols: { grpc, http } }) => [grpc, http].filter(Boolean).length,
   create: (config, next, context) => new OtlpReceiver(config, next, context),
 };

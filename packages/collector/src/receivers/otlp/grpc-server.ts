@@ -11,7 +11,7 @@ import {
 } from "node:http2";
 import type { Socket } from "node:net";
 import type { Certificates } from "../../service/certificates.ts";
-import { Connections } from "../../service/connections.ts";
+import { Connections, type Room } from "../../service/connections.ts";
 import { MAX_HEADER_BYTES } from "../../service/http-server.ts";
 import { Listener, type Place } from "../../service/listener.ts";
 import type { GrpcConfig } from "./config.ts";
@@ -47,17 +47,14 @@ export class GrpcServer {
   readonly #config: GrpcConfig;
   #sweeper: NodeJS.Timeout | undefined;
 
-  /**
-   * @param what the setting that holds the address, for the error that names it
-   * @param onCut see Connections
-   */
+  /** @param what the setting that holds the address, for the error that names it */
   constructor(
     what: string,
     place: Place,
     config: GrpcConfig,
     handler: StreamHandler,
+    room: Room,
     certificates?: Certificates,
-    onCut = () => {},
   ) {
     this.#config = config;
     this.#certificates = certificates;
@@ -79,7 +76,7 @@ export class GrpcServer {
     } else {
       this.#server = createServer(options);
     }
-    this.connections = new Connections(this.#server, onCut);
+    this.connections = new Connections(this.#server, room);
     let accepted: Socket;
     // Node makes a connection's session while it tells of the connection: the one after the other.
     this.#server.prependListener(

@@ -231,6 +231,7 @@ describe("OTLP/gRPC", () => {
     ["another compression", frame(traces(1)), { "grpc-encoding": "snappy" }, status.UNIMPLEMENTED],
     ["another method", frame(traces(1)), { ":path": "/a/B" }, status.UNIMPLEMENTED],
     ["a message above the limit", frame(Buffer.alloc(MIB + 1)), {}, status.RESOURCE_EXHAUSTED],
+    ["a header above the limit", frame(traces(1)), { "x-a": "a".repeat(17_000) }, status.RESOURCE_EXHAUSTED],
     ["another Host", frame(traces(1)), { ":authority": "rebound.example:4317" }, status.PERMISSION_DENIED],
   ])("refuses %s, without a hint to come again, and serves the next", async (_name, body, headers, code) => {
     await withSession(async (session) => {

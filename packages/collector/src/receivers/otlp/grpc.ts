@@ -2,6 +2,7 @@ import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type Ser
 import { encodePartialSuccess, encodeStatus } from "@otel-audit/otlp";
 import type { CreateContext, Signal } from "../../component.ts";
 import { Certificates } from "../../service/certificates.ts";
+import { MAX_HEADER_BYTES } from "../../service/http-server.ts";
 import type { Place } from "../../service/listener.ts";
 import { VERSION } from "../../service/version.ts";
 import type { GrpcConfig } from "./config.ts";
@@ -48,8 +49,8 @@ export class OtlpGrpc {
       place,
       config,
       (stream, headers, rawHeaders) => this.#handle(stream, headers, rawHeaders),
+      intake.room("grpc"),
       certificates,
-      () => intake.cutConnection("grpc"),
     );
   }
 
@@ -72,6 +73,7 @@ export class OtlpGrpc {
         stream.respond({ ...HEADERS, ":status": 415 }, { endStream: true });
         return;
       }
+      checkHeaderSize(rawHeaders);
       const host = headers[":authority"] ?? headers.host;
       const socket = this.#server.socketOf(stream);
       const principal = this.#doorkeeper.admit({ socket, host, rawHeaders });
@@ -102,6 +104,14 @@ export class OtlpGrpc {
     this.#intake.check(signal, path);
     return signal;
   }
+}
+
+/** Node holds a client to this only when it has acknowledged our settings, and until then to 64 KiB. */
+function checkHeaderSize(rawHeaders: readonly string[]): void {
+  let size = 0;
+  for (const part of rawHeaders) size += part.length;
+  if (size <= MAX_HEADER_BYTES) return;
+  throw new RequestError("header_too_large", `the request's header has ${size} bytes, more than ${MAX_HEADER_BYTES}`);
 }
 
 function respond(stream: ServerHttp2Stream, { rejected, message }: Outcome): void {

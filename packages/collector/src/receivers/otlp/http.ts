@@ -58,7 +58,7 @@ export class OtlpHttp {
       place,
       (request, response) => void this.#handle(request, response),
       certificates,
-      () => intake.cutConnection("http"),
+      intake.room("http"),
     );
     this.#server.events
       .on("clientError", (error: ParserError, socket: Duplex) =>

@@ -3,6 +3,7 @@ import { jsonToProtobuf, scanTraces, type SpanIndex } from "@otel-audit/otlp";
 import type { Principal } from "../../auth.ts";
 import type { Consumer, CreateContext, Next, Rejection, Signal } from "../../component.ts";
 import { LimitedLine } from "../../limited-line.ts";
+import type { Room } from "../../service/connections.ts";
 import { signalItems } from "../../signal-items.ts";
 import { TraceBatch } from "../../trace-batch.ts";
 import { decode, receive, type Body } from "./body.ts";
@@ -111,13 +112,18 @@ export class Intake {
     return error;
   }
 
-  /** A connection was ended to make room for another one. */
-  cutConnection(transport: "http" | "grpc"): void {
-    const { telemetry, log, id } = this.#context;
-    telemetry.cutConnections.inc({ receiver: id, transport });
-    const connections = this.#cuts.due();
-    if (connections > 0)
-      log.warn({ transport, connections }, "more connections than there is room for: the oldest are cut");
+  /** For the connections of a protocol. */
+  room(transport: "http" | "grpc"): Room {
+    const { telemetry, log, id, maxConnections: max } = this.#context;
+    return {
+      max,
+      onCut: () => {
+        telemetry.cutConnections.inc({ receiver: id, transport });
+        const connections = this.#cuts.due();
+        if (connections > 0)
+          log.warn({ transport, connections, max }, "more connections than there is room for: the oldest are cut");
+      },
+    };
   }
 
   /** Of the counters. A series that is not there cannot be told from one that nothing has raised yet. */
