@@ -246,7 +246,6 @@ describe("a running collector", () => {
               "SELECT toString(count()) AS n FROM otel_audit.audit_events WHERE RecordId LIKE 'of-512-%'",
             )
           )[0]!.n,
-        { timeout: 20_000 },
       )
       .toBe("511");
   });
@@ -256,6 +255,9 @@ describe("a running collector", () => {
     expect([response.status, await response.json()]).toEqual([200, { status: "Server available" }]);
   });
 });
+
+/** Of the engine, while records come in. */
+const KILLS = 3;
 
 describe("kill -9", () => {
   it("of the collector between acknowledgement and insert loses and doubles nothing", async () => {
@@ -283,18 +285,17 @@ describe("kill -9", () => {
   it("of the engine during inserts loses and doubles nothing", async () => {
     await using collector = await start(tempDir("kill-engine"), { TEST_SEGMENT_AGE: "20" });
     const acknowledged: string[] = [];
-    let kills = 0;
-    const until = Date.now() + 5_000;
+    const killed: number[] = [];
     const killer = (async () => {
-      while (Date.now() < until) {
+      while (killed.length < KILLS) {
         await sleep(500 + Math.random() * 1_000);
         const pid = await enginePid(collector);
         if (pid === undefined) continue;
         process.kill(pid, "SIGKILL");
-        kills++;
+        killed.push(pid);
       }
     })();
-    for (let i = 0; Date.now() < until; i++) {
+    for (let i = 0; killed.length < KILLS; i++) {
       const ids = Array.from({ length: 50 }, (_, n) => `engine-${i}-${n}`);
       if (
         await send(
@@ -306,7 +307,6 @@ describe("kill -9", () => {
       await sleep(5);
     }
     await killer;
-    expect(kills).toBeGreaterThan(1);
     expect(await storedOnce(collector, "engine-", acknowledged.length)).toEqual(new Set(acknowledged));
   }, 180_000);
 });

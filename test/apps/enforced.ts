@@ -102,7 +102,7 @@ for (const [name, attempt] of Object.entries(attempts)) {
   const hear = new Promise<unknown>((resolve) => {
     void withAgent({ id: name }, () => attempt((how, error) => resolve(report(how, error))));
   });
-  heard[name] = await Promise.race([hear, sleep(5000, "nothing", { ref: false })]);
+  heard[name] = await Promise.race([hear, sleep(20_000, "nothing", { ref: false })]);
   heard[`after ${name}`] = await withAgent({ id: "goes-on" }, allowed);
 }
 // Denied by a rule that only observes: it runs.

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { TRACES } from "./grpc-lane.ts";
 
 /** Milliseconds until a client of OTLP gives up a request (the default of SDKs). */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 30_000;
 /** How often it asks again when it is told to come later. */
 const TRIES = 5;
 

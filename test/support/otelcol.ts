@@ -22,7 +22,7 @@ export async function startOtelcol(options: {
     configs.map((file) => `--config=${file}`),
     { env },
   );
-  for (let tries = 0; tries < 100; tries++) {
+  for (let tries = 0; tries < 600; tries++) {
     if (await answers(port)) return otelcol;
     if (await Promise.race([otelcol.exited, sleep(100)])) break;
   }

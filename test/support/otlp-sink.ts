@@ -49,7 +49,7 @@ export interface OtlpSink {
   failNext(answer: SinkAnswer, times?: number): void;
   /** All requests get this answer, until it is undefined. */
   failAlways(answer: SinkAnswer | undefined): void;
-  /** Resolves once at least `count` spans were accepted; rejects after `timeoutMs` (10 s) and says what there is. */
+  /** Resolves once at least `count` spans were accepted; rejects after `timeoutMs` (30 s) and says what there is. */
   waitForSpans(count: number, timeoutMs?: number): Promise<readonly SinkSpan[]>;
   /** Forgets requests, spans and programmed answers. */
   clear(): void;
@@ -118,7 +118,7 @@ class Sink implements OtlpSink {
     this.always = answer;
   }
 
-  async waitForSpans(count: number, timeoutMs = 10_000): Promise<readonly SinkSpan[]> {
+  async waitForSpans(count: number, timeoutMs = 30_000): Promise<readonly SinkSpan[]> {
     const deadline = Date.now() + timeoutMs;
     while (this.spans.length < count) {
       const left = deadline - Date.now();

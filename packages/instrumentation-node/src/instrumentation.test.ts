@@ -73,7 +73,7 @@ test("the application's promises, errors and order stay its own", async () => {
     try { fs.readFileSync({}); } catch (error) { log.push("bad path " + error.code); }
     try { fs.readFileSync("none", { get flag() { throw new RangeError("mine"); } }); } catch (error) { log.push(error.message); }
     fsp.writeFile("f", "x").then((value) => log.push("value " + value));
-    setTimeout(() => console.log(JSON.stringify(log.sort())), 200);`;
+    process.on("exit", () => console.log(JSON.stringify(log.sort())));`;
   await using app = await makeApp({ "main.mjs": source });
   const bare = await app.run({ nodeArgs: [] });
   const audited = await app.run();

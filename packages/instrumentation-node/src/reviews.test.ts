@@ -162,7 +162,7 @@ describe("an endpoint", async () => {
     const gone = Promise.withResolvers<void>();
     const server = createServer((_request, response) => response.on("close", () => gone.resolve()));
     const approver = endpointApprover(new URL(`http://127.0.0.1:${await listen(server)}/`), {});
-    expect(await reviews(approver, 500).ask(approver, REQUEST)).toMatchObject({ decision: "expired" });
+    expect(await reviews(approver, 2_000).ask(approver, REQUEST)).toMatchObject({ decision: "expired" });
     await gone.promise;
     await closeServer(server);
   });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { makeApp } from "./testing/run-app.ts";
+import { isAction, makeApp } from "./testing/run-app.ts";
 
 const MAIN = `
   import { flush, withFlush } from "$INDEX"; import fs from "node:fs";
@@ -11,8 +11,8 @@ const MAIN = `
   }, { timeoutMs: 200 });
   console.log(JSON.stringify(await handler.call({ name: "self" }, 1, 2)));
   console.log(await handler.call({}, "fail").catch((error) => error.name));
-  // Long enough to take over what an earlier process left.
-  await new Promise((done) => setTimeout(done, Number(process.env.LINGER ?? 0)));
+  // As long as it takes to take over what an earlier process left.
+  if (process.env.LINGERS) await new Promise((done) => process.stdin.once("data", done));
   await flush(200);
   process.exit();`;
 
@@ -25,5 +25,8 @@ test("a handler answers and fails as without it, also while nobody takes its rec
   );
   expect(app.sink.spans).toEqual([]);
   expect(await app.run({ env: { OTEL_AUDIT_DISABLED: "1" } })).toMatchObject(expected);
-  expect((await app.run({ env: { LINGER: "500" } })).actions).toHaveLength(4);
+  await using child = await app.start({ env: { LINGERS: "1" } });
+  await expect.poll(() => app.sink.spans.filter(isAction).length).toBe(4);
+  child.stdin.write("\n");
+  expect(await child.exited).toEqual({ code: 0, signal: null });
 });

@@ -85,7 +85,7 @@ describe("ship", () => {
   it("leaves everything where it is when nobody answers as ours, and says why", async () => {
     const dir = await leave("waiting");
     await using stranger = await startOtlpSink();
-    const args = ["ship", dir, "--timeout", "1", "--endpoint"];
+    const args = ["ship", dir, "--timeout", "3", "--endpoint"];
     const refused = await otelAudit(...args, stranger.url, "--json");
     expect(refused.code).toBe(1);
     expect(JSON.parse(refused.stdout)).toMatchObject({

@@ -46,7 +46,7 @@ const OFFICIAL = `
   );`;
 
 // The parser of SQL is loaded in the background: the application does what it always does first.
-const OURS = `register(new (require("$PACKAGE").AuditInstrumentation)()); await new Promise((done) => setTimeout(done, 300));`;
+const OURS = `register(new (require("$PACKAGE").AuditInstrumentation)()); await new Promise((done) => setTimeout(done, 2000));`;
 
 const WORK = `
   const http = require("http");

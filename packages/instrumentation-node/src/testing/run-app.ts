@@ -93,12 +93,17 @@ export async function makeApp(files: Readonly<Record<string, string>>): Promise<
     run: async (options) => {
       await using child = await start(options);
       const { code } = await child.exited;
-      const actions = sink.spans.filter((span) => text(span, "audit.actor.id") !== "system:otel-audit");
-      const control = sink.spans.filter((span) => text(span, "audit.actor.id") === "system:otel-audit");
+      const actions = sink.spans.filter(isAction);
+      const control = sink.spans.filter((span) => !isAction(span));
       return { code, stdout: child.stdout, stderr: child.stderr, actions, control };
     },
     [Symbol.asyncDispose]: () => sink.close(),
   };
+}
+
+/** Not a record that otel-audit makes about itself. */
+export function isAction(span: SinkSpan): boolean {
+  return text(span, "audit.actor.id") !== "system:otel-audit";
 }
 
 /** A text attribute of a span, empty if there is none. */

@@ -161,7 +161,7 @@ beforeAll(async () => {
   await app.run({ main: "prepare.mjs", nodeArgs: [] });
   run = await app.run({ env: { OTEL_AUDIT_POLICY: join(app.dir, "policy.yaml") } });
   results = run.stdout === "" ? run.stderr : JSON.parse(run.stdout);
-}, 30_000);
+});
 
 afterAll(() => app[Symbol.asyncDispose]());
 

@@ -109,7 +109,7 @@ beforeAll(async () => {
   writeFileSync(join(app.work, "policy.yaml"), POLICY);
   run = await app.run({ env: { OTEL_AUDIT_POLICY: join(app.work, "policy.yaml") } });
   result = run.stdout === "" ? run.stderr : JSON.parse(run.stdout);
-}, 30_000);
+});
 
 afterAll(() => app[Symbol.asyncDispose]());
 

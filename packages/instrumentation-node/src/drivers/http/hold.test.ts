@@ -123,9 +123,10 @@ test("http: who destroys a request that waits hears of it at once", async () => 
   await new Promise(setImmediate);
   expect(events).toEqual(["error", "close"]);
   core.answer(true);
+  while (core.ended.length === 0) await new Promise(setImmediate);
+  expect(core.ended).toEqual([`${url}/x ECONNRESET`]);
   await new Promise((resolve) => setTimeout(resolve, 20));
   expect(connections).toBe(0);
-  expect(core.ended).toEqual([`${url}/x ECONNRESET`]);
 });
 
 test("http: a connection that cannot be made after the answer is an error event", async () => {
