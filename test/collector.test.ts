@@ -216,10 +216,12 @@ describe("a running collector", () => {
     await expect
       .poll(async () => collector.sql("SELECT SpanName FROM otel_audit.audit_events WHERE RecordId = 'again'"))
       .toHaveLength(2);
-    const text = await (await fetch(`${collector.endpoints.metrics}/metrics`)).text();
-    expect(text).toMatch(/otel_audit_duplicates\{[^}]*\} 2\n/);
-    expect(text).toMatch(/otel_audit_conflicts\{[^}]*\} 1\n/);
-    expect(text).toMatch(/otelcol_receiver_accepted_spans\{[^}]*receiver="otlp",transport="http"[^}]*\} \d+/);
+    const metrics = async (): Promise<string> => (await fetch(`${collector.endpoints.metrics}/metrics`)).text();
+    await expect.poll(metrics).toMatch(/otel_audit_duplicates\{[^}]*\} 2\n/);
+    await expect.poll(metrics).toMatch(/otel_audit_conflicts\{[^}]*\} 1\n/);
+    expect(await metrics()).toMatch(
+      /otelcol_receiver_accepted_spans\{[^}]*receiver="otlp",transport="http"[^}]*\} \d+/,
+    );
     await collector.sql("SELECT count() FROM otel_audit.audit_events WHERE RecordId = 'again'");
   });
 
