@@ -246,7 +246,7 @@ describe("tokens over HTTP", () => {
       "SELECT ActorId, CredentialId, Principal, TenantId, SpanAttributes['audit.credential.asserted'] AS asserted FROM audit_events WHERE EventName = 'credential.shared' AND CredentialId = 'refunds'";
     const us = "otel-audit-collector";
     await expect
-      .poll(shared)
+      .poll(() => collector.sql(shared))
       .toEqual([{ ActorId: us, CredentialId: "refunds", Principal: us, TenantId: "acme", asserted: "orders" }]);
   });
 
