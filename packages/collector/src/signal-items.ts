@@ -1,7 +1,11 @@
 import { countItems } from "@otel-audit/otlp";
 import type { SignalBatch } from "./component.ts";
 
-/** Log records or metric points of a request, by its lengths. JSON would have to be parsed: such a request counts as one. */
+/**
+ * Log records or metric points of a request, by its lengths. JSON would have to be parsed: such a request counts as one.
+ *
+ * @throws OtlpError for protobuf that does not end at the end of a field
+ */
 export function signalItems({
   signal,
   bytes,

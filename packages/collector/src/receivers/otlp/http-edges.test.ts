@@ -201,6 +201,17 @@ describe("OTLP/HTTP at its edges", () => {
     });
   });
 
+  it("refuses logs that end within a field: in a request with others it would take theirs for its own", async () => {
+    const body = new Uint8Array([0x0a, 0, 0x7a, 0x0a]);
+    const response = await fetch(`${url}/v1/logs`, { method: "POST", headers: PROTOBUF, body });
+    expect(response.status).toBe(400);
+    expect(proto.rpcStatus.decode(Buffer.from(await response.arrayBuffer()))).toMatchObject({
+      code: 3,
+      message: "ExportLogsServiceRequest at byte 2 ends before its declared length",
+    });
+    expect(forwarded).toEqual([]);
+  });
+
   it("takes a request that expects anything, and two in one packet", async () => {
     const one = `${HEAD}${AS_PROTOBUF}Expect: the-unexpected\r\nContent-Length: 0\r\n\r\n`;
     const last = `${HEAD}${AS_PROTOBUF}Connection: close\r\nContent-Length: 0\r\n\r\n`;
