@@ -2,6 +2,9 @@
 // Plain JavaScript for any Node: it says what is missing before anything modern is loaded.
 import { existsSync } from "node:fs";
 
+// At this signal, which log rotators send, Node opens a debugger: everybody on the machine could then run code in here.
+process.on("SIGUSR1", () => {});
+
 const [major, minor] = process.versions.node.split(".").map(Number);
 const main = new URL("../dist/main.js", import.meta.url);
 if (major < 22 || (major === 22 && minor < 15)) {

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { z } from "zod";
+import type { Address, UnixAddress } from "./config/address.ts";
 import type { Memory, MemoryPool } from "./memory.ts";
 import type { Telemetry } from "./service/telemetry.ts";
 import type { TraceBatch } from "./trace-batch.ts";
@@ -110,10 +111,27 @@ export interface Health {
   problems(): ReadonlyMap<string, string>;
 }
 
+/** An address with the path of its setting in the component's part of the configuration. */
+export interface Listening {
+  readonly setting: readonly string[];
+  readonly address: Address | UnixAddress;
+}
+
+/** An extension that a component works with, and the setting that names it. */
+export interface Needed {
+  readonly setting: string;
+  readonly id: string;
+  readonly type: string;
+}
+
 interface FactoryBase<Config> {
   readonly type: string;
   /** Strict schema of the component's part of the YAML, with its defaults. */
   readonly schema: z.ZodType<Config>;
+  /** Why a service has at most one of this type; absent: it may have several. */
+  readonly alone?: string;
+  /** Where it listens; absent: nowhere. */
+  listens?(config: Config): readonly Listening[];
   /** What of the component exists once for all workers. It starts before the workers and stops after them. */
   supervise?(config: Config, context: SupervisorContext): Component;
 }
@@ -122,8 +140,8 @@ export interface ReceiverFactory<Config> extends FactoryBase<Config> {
   readonly kind: "receiver";
   /** Whose pipelines may list it. */
   readonly signals: readonly Signal[];
-  /** How many servers it has in every worker. */
-  servers(config: Config): number;
+  /** The addresses of its servers, which every worker has. */
+  listens(config: Config): readonly Listening[];
   create(config: Config, next: Next, context: CreateContext): Receiver;
 }
 
@@ -140,8 +158,8 @@ export interface ExporterFactory<Config> extends FactoryBase<Config> {
   readonly signals: readonly Signal[];
   /** Why it does not take a signal with this configuration; undefined: it does. */
   refuses?(config: Config, signal: Signal): string | undefined;
-  /** Why a service has at most one of this type; absent: it may have several. */
-  readonly alone?: string;
+  /** The extension that it cannot do without; undefined: none with this configuration. */
+  needs?(config: Config): Needed | undefined;
   create(config: Config, context: CreateContext): Exporter;
 }
 

@@ -41,6 +41,18 @@ describe("collector validate", () => {
     }
   });
 
+  it("says what the start would say", async () => {
+    const args = ["--set", "service.extensions=[health_check]"];
+    const told = {
+      code: 2,
+      stdout: "",
+      stderr:
+        'otel-audit: exporters::clickhouse_audit::engine: references "clickhouse_embedded", which is not a clickhouse_embedded extension listed under service::extensions\n',
+    };
+    expect(await otelAudit("collector", "validate", ...args)).toEqual(told);
+    expect(await otelAudit("collector", "--data", join(dir, "data"), ...args)).toEqual(told);
+  });
+
   it("ends with 2 and the path of what is wrong, wherever the option stands", async () => {
     const set = "processors.batch.timeout=2s";
     for (const args of [

@@ -4,6 +4,7 @@ import { refuseUnderAudit } from "../audited.ts";
 import { tell } from "../output/stdout.ts";
 import { VERSION } from "../version.ts";
 import { configOptions, load, printConfigCommand, validateCommand, type ConfigOptions } from "./collector-config.ts";
+import { CollectorSignals } from "./collector-signals.ts";
 import { integer } from "./options.ts";
 
 interface CollectorCommandOptions extends ConfigOptions {
@@ -42,11 +43,12 @@ async function collector(options: CollectorCommandOptions): Promise<void> {
   refuseUnderAudit("collector");
   const { Collector } = await import("@otel-audit/collector");
   const { config } = await load(options);
-  const stopped = signalled();
+  const signals = new CollectorSignals(process.stderr.isTTY);
   const running = await Collector.start(config, { dataDir: options.data, portOffset: options.portOffset });
+  signals.log = running.log;
   // Logs are JSON for machines; a person gets the same in plain words.
   if (process.stderr.isTTY) tell(welcome(running.endpoints, options.data));
-  const failure = await Promise.race([stopped, running.failed]);
+  const failure = await Promise.race([signals.stopped, running.failed]);
   await running.shutdown();
   if (failure) throw failure;
 }
@@ -62,16 +64,4 @@ function welcome({ otlpGrpc, otlpHttp, sql, metrics, health }: Endpoints, dataDi
     `  data       ${dataDir}`,
   ];
   return `${lines.filter((line) => line !== undefined && line !== "").join("\n")}\n`;
-}
-
-/** The first SIGINT or SIGTERM asks for a clean end; a second one ends at once. */
-function signalled(): Promise<undefined> {
-  return new Promise((resolve) => {
-    const signals = ["SIGINT", "SIGTERM"] as const;
-    const stop = (): void => {
-      for (const signal of signals) process.off(signal, stop);
-      resolve(undefined);
-    };
-    for (const signal of signals) process.on(signal, stop);
-  });
 }

@@ -9,17 +9,23 @@ export interface Ended {
   readonly stderr: string;
 }
 
+/** What the person who runs the tests has set must not decide them. */
+const CLEAN = {
+  NO_COLOR: undefined,
+  FORCE_COLOR: undefined,
+  DEBUG: undefined,
+  NODE_OPTIONS: undefined,
+  OTEL_AUDIT_TOKEN: undefined,
+};
+
 /** Starts the real command, as it was built. */
 export function startOtelAudit(args: readonly string[], options: ProcessOptions = {}): Promise<RunningProcess> {
-  // What the person who runs the tests has set must not decide them.
-  const clean = {
-    NO_COLOR: undefined,
-    FORCE_COLOR: undefined,
-    DEBUG: undefined,
-    NODE_OPTIONS: undefined,
-    OTEL_AUDIT_TOKEN: undefined,
-  };
-  return startProcess(process.execPath, [BIN, ...args], { ...options, env: { ...clean, ...options.env } });
+  return startProcess(process.execPath, [BIN, ...args], { ...options, env: { ...CLEAN, ...options.env } });
+}
+
+/** The same by a shell, in whose script it is `"$@"`. */
+export function startInShell(script: string, args: readonly string[]): Promise<RunningProcess> {
+  return startProcess("/bin/sh", ["-c", script, "sh", process.execPath, BIN, ...args], { env: CLEAN });
 }
 
 async function runWith(options: ProcessOptions, ...args: string[]): Promise<Ended> {

@@ -3,35 +3,59 @@ import { factories, type ComponentKind } from "../components.ts";
 import { configError, type CollectorError } from "../errors.ts";
 import { checkAuditPath } from "./check-audit-path.ts";
 import { checkAuth } from "./check-auth.ts";
-import { componentType, signalOf, type CollectorConfig, type ServiceConfig } from "./schema.ts";
+import { checkListeners } from "./check-listeners.ts";
+import { SECTIONS, componentType, signalOf, type CollectorConfig, type ServiceConfig } from "./schema.ts";
 import { componentRefusal } from "./refused-components.ts";
 
 /** Every reference refers to something, every pipeline is complete, every signal is taken. @throws CollectorError */
 export function checkReferences(config: CollectorConfig): void {
   const { service } = config;
-  for (const id of service.extensions) {
-    if (!config.extensions.has(id))
-      throw configError(["service", "extensions"], `references extension "${id}" which is not configured`);
-  }
+  checkExtensions(config);
   if (Object.keys(service.pipelines).length === 0)
     throw configError(["service", "pipelines"], "must have at least one pipeline");
   for (const [name, pipeline] of Object.entries(service.pipelines)) checkPipeline(config, name, pipeline);
   for (const [id, connectorConfig] of config.connectors) checkConnector(config, id, connectorConfig);
-  checkAlone(config);
+  checkCycles(config);
+  checkUsed(config);
+  checkListeners(config);
   checkAuth(config);
   checkAuditPath(config);
 }
 
-/** Of some exporters a service has one. */
-function checkAlone({ service, exporters }: CollectorConfig): void {
-  const used = new Set(Object.values(service.pipelines).flatMap((pipeline) => pipeline.exporters));
+function checkExtensions({ service, extensions }: CollectorConfig): void {
+  const path = ["service", "extensions"];
+  for (const id of service.extensions) {
+    if (!extensions.has(id)) throw configError(path, `references extension "${id}" which is not configured`);
+  }
+  const repeated = repetition(service.extensions);
+  if (repeated !== undefined) throw configError(path, `references extension "${repeated}" multiple times`);
+}
+
+/** What components that run say about others: of some a service has one, and some need an extension. */
+function checkUsed(config: CollectorConfig): void {
+  const { service, exporters } = config;
+  const listed = new Set(Object.values(service.pipelines).flatMap((pipeline) => pipeline.exporters));
+  const used = [...exporters.keys()].filter((id) => listed.has(id));
+  checkAlone("exporters", used);
+  checkAlone("extensions", service.extensions);
+  for (const id of used) {
+    const needed = factories("exporter").get(componentType(id))!.needs?.(exporters.get(id));
+    if (!needed || (service.extensions.includes(needed.id) && componentType(needed.id) === needed.type)) continue;
+    throw configError(
+      ["exporters", id, needed.setting],
+      `references "${needed.id}", which is not a ${needed.type} extension listed under service::extensions`,
+    );
+  }
+}
+
+function checkAlone(section: "exporters" | "extensions", used: readonly string[]): void {
   const first = new Map<string, string>();
-  for (const id of exporters.keys()) {
+  for (const id of used) {
     const type = componentType(id);
-    const reason = factories("exporter").get(type)?.alone;
-    if (reason === undefined || !used.has(id)) continue;
+    const reason = factories(SECTIONS[section]).get(type)?.alone;
+    if (reason === undefined) continue;
     const other = first.get(type);
-    if (other !== undefined) throw configError(["exporters", id], `is used beside "${other}": ${reason}`);
+    if (other !== undefined) throw configError([section, id], `is used beside "${other}": ${reason}`);
     first.set(type, id);
   }
 }
@@ -63,7 +87,7 @@ function checkPipeline(config: CollectorConfig, name: string, pipeline: ServiceC
           : `references ${what} "${id}", which is not a component of this collector: ${reason}`,
       );
     }
-    const repeated = ids.find((id, i) => ids.indexOf(id) !== i);
+    const repeated = repetition(ids);
     if (repeated !== undefined) throw configError(path, `references ${what} "${repeated}" multiple times`);
   }
   checkSignal(config, path, signal, pipeline);
@@ -120,4 +144,28 @@ function checkConnector(config: CollectorConfig, id: string, connectorConfig: un
         `has connector "${id}" as a receiver, which does not route to it`,
       );
   }
+}
+
+/** No pipeline sends to itself, over whatever others. */
+function checkCycles({ service, connectors }: CollectorConfig): void {
+  const ended = new Set<string>();
+  const walk = (name: string, way: readonly string[]): void => {
+    if (way.includes(name))
+      throw configError(
+        ["service", "pipelines"],
+        `cycle detected: ${[...way.slice(way.indexOf(name)), name].join(" -> ")}`,
+      );
+    if (ended.has(name)) return;
+    for (const id of service.pipelines[name]!.exporters) {
+      if (!connectors.has(id)) continue;
+      const next = factories("connector").get(componentType(id))!.pipelines(connectors.get(id));
+      for (const one of next) walk(one, [...way, name]);
+    }
+    ended.add(name);
+  };
+  for (const name of Object.keys(service.pipelines)) walk(name, []);
+}
+
+function repetition(ids: readonly string[]): string | undefined {
+  return ids.find((id, i) => ids.indexOf(id) !== i);
 }

@@ -89,6 +89,13 @@ describe("parseConfig", () => {
       /alias/,
     ],
     [
+      "merges of merges",
+      `a0: &a0 { x: 1 }\n${Array.from({ length: 8 }, (_, i) => `a${i + 1}: &a${i + 1} { <<: [${Array(10).fill(`*a${i}`).join()}] }\n`).join("")}`,
+      /^config\.yaml: Excessive alias count/,
+    ],
+    ["a merge of itself", "a: &a { <<: *a }", /^config\.yaml: /],
+    ["a merge of what is no map", "a: &a 1\nb: { <<: *a }", /^config\.yaml: Merge sources must be maps/],
+    [
       "a huge document",
       `# ${"x".repeat(300_000)}`,
       /^config\.yaml: the document has 300002 bytes, at most 262144 are allowed/,
@@ -141,21 +148,6 @@ describe("parseConfig", () => {
       /"localhost" is not an address/,
     ],
     [
-      "a reference to nothing",
-      MINIMAL.replace("exporters: [otlphttp, clickhouse_audit]", "exporters: [x]"),
-      /^service::pipelines::traces: references exporter "x" which is not configured/,
-    ],
-    [
-      "a repeated reference",
-      MINIMAL.replace("receivers: [otlp]", "receivers: [otlp, otlp]"),
-      /^service::pipelines::traces: references receiver "otlp" multiple times/,
-    ],
-    [
-      "a pipeline without exporter",
-      MINIMAL.replace("exporters: [otlphttp, clickhouse_audit]", "exporters: []"),
-      /^service::pipelines::traces: must have at least one exporter/,
-    ],
-    [
       "an unknown signal",
       MINIMAL.replace("    traces:", "    profiles:"),
       /^service::pipelines::profiles: unknown signal "profiles"/,
@@ -188,14 +180,6 @@ describe("parseConfig", () => {
       /^exporters::clickhouse_audit: needs exactly one of engine/,
     ],
     [
-      "two logs in one data directory",
-      MINIMAL.replace("service:", "  clickhouse_audit/b: { endpoint: 'http://127.0.0.1:2' }\nservice:").replace(
-        "exporters: [otlphttp, clickhouse_audit]",
-        "exporters: [clickhouse_audit, clickhouse_audit/b]",
-      ),
-      /^exporters::clickhouse_audit\/b: is used beside "clickhouse_audit": a data directory has one log/,
-    ],
-    [
       "certificates for a connection without TLS",
       MINIMAL.replace('4319"', '4319", tls: { ca_file: a.pem }'),
       /^exporters::otlphttp::tls: no endpoint is https/,
@@ -206,29 +190,14 @@ describe("parseConfig", () => {
       /^exporters::otlphttp::tls: needs both of cert_file and key_file/,
     ],
     [
+      "a ClickHouse server with a path",
+      MINIMAL.replace("127.0.0.1:4318", "127.0.0.1:8123/default"),
+      /^exporters::clickhouse_audit::endpoint: has more than http\(s\):\/\/host:port/,
+    ],
+    [
       "a broken reference",
       MINIMAL.replace("4319", "${PORT!}"),
       /^exporters::otlphttp::endpoint: "\$\{PORT!\}" is not a reference/,
-    ],
-    [
-      "audit spans that nothing keeps",
-      MINIMAL.replace("[otlphttp, clickhouse_audit]", "[otlphttp]"),
-      /^service::pipelines::traces: audit spans would end in otlphttp, which may drop them after/,
-    ],
-    [
-      "audit spans that the router brings to where nothing keeps them",
-      DEFAULT_CONFIG.replace("exporters: [clickhouse_audit]", "exporters: [clickhouse_traces]"),
-      /^service::pipelines::traces\/audit: audit spans would end in clickhouse_traces, which/,
-    ],
-    [
-      "a connector into nothing",
-      DEFAULT_CONFIG.replace("debug: [traces/debug]", "debug: [traces/other]"),
-      /^connectors::audit_router: routes to pipeline "traces\/other"/,
-    ],
-    [
-      "a connector that nothing feeds",
-      DEFAULT_CONFIG.replace("exporters: [audit_router]", "exporters: [clickhouse_traces]"),
-      /^connectors::audit_router: is used as receiver but is not used as exporter/,
     ],
   ])("refuses %s", (_name, text, message) => {
     expect(messageOf(text)).toMatch(message);

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { configError, errorMessage } from "../errors.ts";
+import { parseTemplate, type Reference, type Template } from "./template.ts";
 import { MAX_NESTING } from "./yaml.ts";
 
-const REFERENCE = /\$\$|\$\{([^}]*)\}/g;
-/** `env:NAME`, `env:NAME:-default`, or the same without the scheme, which is otelcol's default. */
-const ENV = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/;
+/** `env:NAME`, or the same without the scheme, which is otelcol's default. */
+const ENV = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)$/;
 const FILE = /^file:(.+)$/;
 
 /** Longest text that may be a number, a truth value or null. */
@@ -34,8 +34,9 @@ export class Referred {
 
 /**
  * Replaces `${env:NAME}`, `${env:NAME:-default}`, `${NAME}` and `${file:PATH}` in every string of a parsed document, as
- * otelcol does; `$$` is a dollar sign. A value that is nothing but one reference and looks like a number or a truth value
- * becomes a `Referred`, for `settle`. What is put in is not looked at again.
+ * otelcol does, one inside of another too (`${env:NAME:-${env:OTHER:-default}}`); `$$` is a dollar sign. A value that is
+ * nothing but one reference and looks like a number or a truth value becomes a `Referred`, for `settle`. What is put in is
+ * not looked at again, and a default only where it is needed.
  */
 export function expand(value: unknown, options: ExpandOptions, path: readonly PropertyKey[] = []): unknown {
   if (typeof value === "string") return expandString(value, options, path);
@@ -50,13 +51,15 @@ export function expand(value: unknown, options: ExpandOptions, path: readonly Pr
 
 function expandString(text: string, options: ExpandOptions, path: readonly PropertyKey[]): unknown {
   if (!text.includes("$")) return text;
-  let whole = false;
-  const expanded = text.replace(REFERENCE, (match, reference: string | undefined) => {
-    if (reference === undefined) return "$";
-    whole = match === text;
-    return resolve(reference, options, path);
-  });
-  if (!whole || expanded.length > MAX_TYPED) return expanded;
+  let template: Template;
+  try {
+    template = parseTemplate(text);
+  } catch (cause) {
+    throw configError(path, errorMessage(cause));
+  }
+  const expanded = render(template, options, path);
+  const isReference = template.length === 1 && typeof template[0] !== "string";
+  if (!isReference || expanded.length > MAX_TYPED) return expanded;
   try {
     const typed: unknown = parse(expanded);
     return typeof typed === "object" || typed === expanded ? expanded : new Referred(expanded, typed);
@@ -65,19 +68,26 @@ function expandString(text: string, options: ExpandOptions, path: readonly Prope
   }
 }
 
-function resolve(reference: string, { env, onUnset }: ExpandOptions, path: readonly PropertyKey[]): string {
-  const file = FILE.exec(reference)?.[1];
-  if (file !== undefined) return readSmallFile(file, path);
-  const [, name, fallback] = ENV.exec(reference) ?? [];
-  if (name === undefined) {
+function render(template: Template, options: ExpandOptions, path: readonly PropertyKey[]): string {
+  return template.map((part) => (typeof part === "string" ? part : resolve(part, options, path))).join("");
+}
+
+function resolve({ name, fallback, source }: Reference, options: ExpandOptions, path: readonly PropertyKey[]): string {
+  const what = render(name, options, path);
+  const file = FILE.exec(what)?.[1];
+  if (file !== undefined && fallback === undefined) return readSmallFile(file, path);
+  const variable = ENV.exec(what)?.[1];
+  if (variable === undefined) {
     throw configError(
       path,
-      `"\${${reference}}" is not a reference; use \${env:NAME}, \${env:NAME:-default} or \${file:PATH} ($$ is a dollar sign)`,
+      `"${source}" is not a reference; use \${env:NAME}, \${env:NAME:-default} or \${file:PATH} ($$ is a dollar sign)`,
     );
   }
-  const value = env[name] ?? fallback;
-  if (value === undefined) onUnset?.(name, path);
-  return value ?? "";
+  const value = options.env[variable];
+  if (value !== undefined) return value;
+  if (fallback !== undefined) return render(fallback, options, path);
+  options.onUnset?.(variable, path);
+  return "";
 }
 
 function readSmallFile(file: string, path: readonly PropertyKey[]): string {

@@ -125,6 +125,78 @@ service: { pipelines: { traces: { exporters: [clickhouse_audit, otlphttp] } } }`
     });
   });
 
+  it.each([
+    ["${env:A:-${env:B:-x}}", { A: "val", B: "b" }, "val"],
+    ["${env:A:-${env:B:-x}}", { B: "b" }, "b"],
+    ["<${A:-<${B:-x}>}>", {}, "<<x>>"],
+    // Empty is set, as in otelcol.
+    ["${env:A:-x}", { A: "" }, ""],
+    ["${env:${env:NAME}_KEY}", { NAME: "A", A_KEY: "k" }, "k"],
+    ["${${SCHEME}:A:-x}", { SCHEME: "env" }, "x"],
+    ["$$${A}$${A}$$$${A}", { A: "a" }, "$a${A}$${A}"],
+    ["${A:-pa$$word}", {}, "pa$word"],
+    ["{}$ $A", {}, "{}$ $A"],
+    // What a variable brings is not looked at again.
+    ["${A}", { A: "${B} $$ }" }, "${B} $$ }"],
+    ["${A:-${B}}", { B: "x}:-{" }, "x}:-{"],
+  ])("expands %s with %j to %s", async (text, env, expected) => {
+    const { document } = await loadConfig([BASE], {
+      env,
+      set: [`exporters.otlphttp.headers.x=${JSON.stringify(text)}`],
+    });
+    expect(document).toMatchObject({ exporters: { otlphttp: { headers: { x: expected } } } });
+  });
+
+  it("looks at a default only where it is needed, and gives it the type of its setting", async () => {
+    const { document, warnings } = await loadConfig([BASE], {
+      env: { TOKEN: "t" },
+      set: [
+        "exporters.otlphttp.headers.x=${env:TOKEN:-${file:/nonexistent}${env:NOWHERE}}",
+        "exporters.otlphttp.sending_queue.queue_size=${env:SIZE:-${env:OTHER:-5}}",
+      ],
+    });
+    expect(document).toMatchObject({
+      exporters: { otlphttp: { headers: { x: "t" }, sending_queue: { queue_size: 5 } } },
+    });
+    expect(warnings).toEqual([]);
+  });
+
+  it.each([
+    ["${env:A:-x", 'has a "${" without its "}"; $$ is a dollar sign'],
+    ["${env:A:-${env:B}", 'has a "${" without its "}"; $$ is a dollar sign'],
+    ['${env:A:-{"a":1}}', 'has a "{" inside of a reference, which begins no other one'],
+    ["${env:A:-$${env:B}}", 'has a "{" inside of a reference, which begins no other one'],
+    ["${".repeat(50_000), "has references nested deeper than 16"],
+    ["${env:${env:A}}", '"${env:${env:A}}" is not a reference; use ${env:NAME}'],
+    ["${file:/run/a:-x}", '"${file:/run/a:-x}" is not a reference; use ${env:NAME}'],
+  ])("refuses %.30s with its place", async (text, message) => {
+    const set = [`exporters.otlphttp.headers.x=${JSON.stringify(text)}`];
+    expect(await messageOf([BASE], { set, env: { A: "a b" } })).toContain(
+      `exporters::otlphttp::headers::x: ${message}`,
+    );
+  });
+
+  it("merges what an anchor names, and keeps what stands beside it", async () => {
+    const merged = file(
+      "merged.yaml",
+      `exporters:
+  otlphttp: &o { endpoint: "http://127.0.0.1:9", timeout: 5s, headers: { a: "1" } }
+  otlphttp/b: { endpoint: "http://127.0.0.1:10", <<: *o }
+  otlphttp/c:
+    <<: [{ compression: gzip }, *o]
+    headers: { b: "2" }
+`,
+    );
+    const { document } = await loadConfig([BASE, merged]);
+    expect(document).toMatchObject({
+      exporters: {
+        "otlphttp/b": { endpoint: "http://127.0.0.1:10", timeout: "5s", headers: { a: "1" } },
+        "otlphttp/c": { endpoint: "http://127.0.0.1:9", compression: "gzip", headers: { b: "2" } },
+      },
+    });
+    expect(document).not.toHaveProperty(["exporters", "otlphttp/c", "headers", "a"]);
+  });
+
   it.each<[string, string[], Parameters<typeof loadConfig>[1], RegExp]>([
     [
       "a file that is not there",

@@ -24,11 +24,9 @@ export function parseYaml(text: string, file: string, maxBytes = MAX_BYTES): unk
   };
   const tokens = [...new Parser(lines.addNewLine).parse(text)];
   checkNesting(tokens, place);
-  const [document, second] = new Composer({ lineCounter: lines, prettyErrors: false, uniqueKeys: true }).compose(
-    tokens,
-    true,
-    text.length,
-  );
+  // `<<: *anchor` is no part of YAML 1.2, but otelcol's parser knows it.
+  const options = { lineCounter: lines, prettyErrors: false, uniqueKeys: true, merge: true };
+  const [document, second] = new Composer(options).compose(tokens, true, text.length);
   const error = document?.errors[0];
   if (error) throw invalid(`${place(error.pos[0])}: ${error.message}`, error);
   if (second) throw invalid(`${place(second.range[0])}: the text has more than one YAML document`);

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { applySchema, type ClickHouseConnection, type ConnectionSource } from "@otel-audit/exporter-clickhouse";
 import { z } from "zod";
-import type { CreateContext } from "../component.ts";
+import type { CreateContext, Needed } from "../component.ts";
 import { clientTlsConfig } from "../config/tls.ts";
-import { configError } from "../errors.ts";
+import { CollectorError } from "../errors.ts";
 import { ClientTls } from "./client-tls.ts";
 import { EngineConnection } from "../extensions/clickhouse_embedded/connection.ts";
 import { ClickhouseEmbedded } from "../extensions/clickhouse_embedded/engine.ts";
@@ -16,7 +16,10 @@ export const destinationShape = {
   /** Id of a `clickhouse_embedded` extension. */
   engine: z.string().min(1).optional(),
   /** URL of a ClickHouse server's HTTP interface. */
-  endpoint: z.url({ protocol: /^https?$/ }).optional(),
+  endpoint: z
+    .url({ protocol: /^https?$/ })
+    .refine(isServer, "has more than http(s)://host:port: a path would become the database, a query change settings")
+    .optional(),
   username: z.string().optional(),
   password: z.string().optional(),
   /** Of a server: with `cert_file` and no password the certificate says who the user is. */
@@ -35,6 +38,13 @@ export const destinationShape = {
   create_schema: z.boolean().default(true),
 };
 
+/** Of a text that is no URL at all something else is said. */
+function isServer(text: string): boolean {
+  if (!URL.canParse(text)) return true;
+  const { pathname, search, hash } = new URL(text);
+  return pathname === "/" && search === "" && hash === "";
+}
+
 type DestinationContext = Pick<CreateContext, "id" | "log" | "health" | "extension">;
 type DestinationConfig = z.output<z.ZodObject<typeof destinationShape>>;
 
@@ -52,15 +62,17 @@ export function oneDestination(config: {
 export const ONE_DESTINATION =
   "needs exactly one of engine (the id of a clickhouse_embedded extension) and endpoint (the URL of a ClickHouse server, with cluster where it has one, and tls where it is https)";
 
+/** The embedded engine that is written to, where it is one. */
+export function neededEngine({ engine }: DestinationConfig): Needed | undefined {
+  return engine === undefined ? undefined : { setting: "engine", id: engine, type: "clickhouse_embedded" };
+}
+
 /** The connection of a configured destination, in a worker or the supervisor; that of an embedded engine is another one after a restart. */
 export function resolveConnection(config: DestinationConfig, context: DestinationContext): ConnectionSource {
   if (config.endpoint !== undefined) return serverConnection(config, config.endpoint, context);
   const engine = context.extension(config.engine!);
   if (!(engine instanceof ClickhouseEmbedded || engine instanceof EngineConnection)) {
-    throw configError(
-      ["exporters", context.id, "engine"],
-      `references "${config.engine}", which is not a clickhouse_embedded extension listed under service::extensions`,
-    );
+    throw new CollectorError("INTERNAL", `exporter "${context.id}" was created without its engine "${config.engine}"`);
   }
   return () => engine.connection;
 }

@@ -107,6 +107,10 @@ export class Collector {
     return this.#failure.promise;
   }
 
+  get log(): Logger {
+    return this.#log;
+  }
+
   get endpoints(): Endpoints {
     const { extensions } = this.#supervised;
     const sql = extensions.find((e) => e instanceof ClickhouseEmbedded)?.endpoint;

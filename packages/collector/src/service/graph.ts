@@ -11,7 +11,6 @@ import type {
 import { factories, type ComponentKind } from "../components.ts";
 import { componentType, signalOf, type CollectorConfig } from "../config/schema.ts";
 import { consumeAll } from "../consume-all.ts";
-import { configError } from "../errors.ts";
 import { componentKey } from "./messages.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
@@ -41,8 +40,7 @@ export function buildGraph(config: CollectorConfig, shared: SharedContext): Grap
 
 /** Servers of all receivers in one worker. */
 export function countServers({ receivers }: CollectorConfig): number {
-  const counts = [...receivers].map(([id, config]) => factories("receiver").get(componentType(id))!.servers(config));
-  return counts.reduce((sum, count) => sum + count, 0);
+  return [...receivers].flatMap(([id, config]) => factories("receiver").get(componentType(id))!.listens(config)).length;
 }
 
 class GraphBuilder {
@@ -53,7 +51,6 @@ class GraphBuilder {
   readonly #connectors = new Map<string, Component & Consumer>();
   readonly #pipelines = new Map<string, Consumer>();
   readonly #signalPipelines = new Map<string, SignalConsumer>();
-  readonly #building: string[] = [];
   readonly #config: CollectorConfig;
   readonly #shared: SharedContext;
 
@@ -130,17 +127,12 @@ class GraphBuilder {
   #pipeline(name: string): Consumer {
     const built = this.#pipelines.get(name);
     if (built) return built;
-    if (this.#building.includes(name)) {
-      throw configError(["service", "pipelines"], `cycle detected: ${[...this.#building, name].join(" -> ")}`);
-    }
-    this.#building.push(name);
     const { processors, exporters } = this.#config.service.pipelines[name]!;
     let head = fanOut(exporters.map((id) => this.#sink(id)));
     for (const id of processors.toReversed()) {
       const factory = factories("processor").get(componentType(id))!;
       head = this.#add(factory.create(this.#config.processors.get(id), head, this.#context("processor", id)));
     }
-    this.#building.pop();
     this.#pipelines.set(name, head);
     return head;
   }

@@ -1,5 +1,6 @@
 import { pino, type Logger, type LoggerOptions } from "pino";
 import type { ServiceConfig } from "../config/schema.ts";
+import { LineWriter } from "./line-writer.ts";
 
 const STDERR = 2;
 const COLOURS: Readonly<Record<string, number>> = { debug: 90, info: 36, warn: 33, error: 31, fatal: 31 };
@@ -11,10 +12,10 @@ const UNSHOWN = new Set(["level", "time", "pid", "hostname", "msg"]);
 /** The log of a service on stderr: JSON lines, or lines for people (`encoding: console`), in colour on a terminal. */
 export function makeLog({ level, encoding }: ServiceConfig["telemetry"]["logs"], options: LoggerOptions = {}): Logger {
   const settings = { ...options, level };
-  const out = pino.destination({ fd: STDERR, sync: true });
+  const out = new LineWriter(STDERR);
   if (encoding === "json") return pino(settings, out);
   const colour = process.stderr.isTTY && !process.env.NO_COLOR;
-  return pino(settings, { write: (line: string) => void out.write(consoleLine(line, colour)) });
+  return pino(settings, { write: (line: string) => out.write(consoleLine(line, colour)) });
 }
 
 /** `time  level  message  {"other":"fields"}`, the shape of otelcol's console encoding; a stack follows on lines of its own. */

@@ -1,3 +1,4 @@
+import { LIMITS } from "@otel-audit/ledger";
 import { z } from "zod";
 import { duration } from "../../config/duration.ts";
 import { ONE_DESTINATION, destinationShape, oneDestination } from "../destination.ts";
@@ -16,7 +17,7 @@ export const clickhouseAuditConfig = z
         max_bytes: z
           .number()
           .int()
-          .min(4_096)
+          .min(LIMITS.record)
           .max(64 * MIB)
           .default(64 * MIB),
         /** Then a segment with records is closed and inserted: how old the newest row of the table is. */
@@ -41,6 +42,7 @@ export const clickhouseAuditConfig = z
           .number()
           .int()
           .min(MIB)
+          .max(1024 * MIB)
           .default(256 * MIB),
       })
       .prefault({}),

@@ -1,8 +1,10 @@
 // What the ledger's directory is opened with, and a start with a ClickHouse that takes connections and never answers.
 import { createServer, type Socket } from "node:net";
+import { DirectoryLock, LedgerDirectory } from "@otel-audit/ledger";
 import { encodeTraces } from "@otel-audit/otlp";
 import pino from "pino";
 import { expect, it } from "vitest";
+import { z } from "zod";
 import { tempDir } from "../../../../../test/support/index.ts";
 import { listen } from "../../../../../test/support/listen.ts";
 import { Collector } from "../../service/collector.ts";
@@ -44,6 +46,40 @@ it("one log line for alarms that requests raise as often as they like; every lin
   for (let i = 0; i < 3; i++) onAlarm!({ code: "DAMAGED", message: "" });
   expect(lines.map(({ alarm }) => alarm.code)).toEqual(["CONFLICT", "SYNC_FAILED", "DAMAGED", "DAMAGED", "DAMAGED"]);
   expect(nameOf!("maxLogBytes")).toBe("exporters::clickhouse_audit/x::log::max_bytes");
+});
+
+/** A setting's bounds, as the schema has them. */
+interface Bounds {
+  readonly properties?: Readonly<Record<string, Bounds>>;
+  readonly minimum?: number;
+  readonly maximum?: number;
+}
+
+/** Everything that has bounds, at one of them. */
+function atBound({ properties = {} }: Bounds, bound: "minimum" | "maximum"): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(properties).flatMap(([name, inner]): [string, unknown][] => {
+      if (inner.properties) return [[name, atBound(inner, bound)]];
+      return inner[bound] === undefined ? [] : [[name, inner[bound]]];
+    }),
+  );
+}
+
+it.each(["minimum", "maximum"] as const)("the ledger takes every %s that the schema takes", async (bound) => {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parts of JSON Schema that are looked at
+  const bounds = z.toJSONSchema(clickhouseAuditConfig, { io: "input", unrepresentable: "any" }) as Bounds;
+  const { segment, log: logLimits } = atBound(bounds, bound);
+  expect(segment).toHaveProperty("max_bytes");
+  expect(logLimits).toHaveProperty("max_pending_bytes");
+  // The largest window has 2.5 GB.
+  const parsed = clickhouseAuditConfig.parse({ endpoint: "http://h", segment, log: logLimits, window: 1 });
+  const dataDir = tempDir("bounds");
+  const lock = await DirectoryLock.acquire(dataDir);
+  const directory = await LedgerDirectory.open(
+    ledgerOptions(parsed, { id: "clickhouse_audit", dataDir, log: pino({ level: "silent" }) }),
+  );
+  await directory.close();
+  await lock.release();
 });
 
 it("starts and acknowledges while ClickHouse never answers, and stops", async () => {

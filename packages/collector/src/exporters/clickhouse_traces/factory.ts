@@ -1,4 +1,5 @@
 import type { ExporterFactory } from "../../component.ts";
+import { neededEngine } from "../destination.ts";
 import { clickhouseTracesConfig, type ClickhouseTracesConfig } from "./config.ts";
 import { ClickhouseTracesExporter } from "./exporter.ts";
 
@@ -7,5 +8,6 @@ export const clickhouseTracesFactory: ExporterFactory<ClickhouseTracesConfig> = 
   type: "clickhouse_traces",
   signals: ["traces"],
   schema: clickhouseTracesConfig,
+  needs: neededEngine,
   create: (config, context) => new ClickhouseTracesExporter(config, context),
 };

@@ -6,5 +6,6 @@ export const healthCheckFactory: ExtensionFactory<HealthCheckConfig> = {
   kind: "extension",
   type: "health_check",
   schema: healthCheckConfig,
+  listens: ({ endpoint }) => [{ setting: ["endpoint"], address: endpoint }],
   supervise: (config, context) => new HealthCheck(config, context),
 };

@@ -7,6 +7,9 @@ export const otlpFactory: ReceiverFactory<OtlpConfig> = {
   type: "otlp",
   signals: SIGNALS,
   schema: otlpConfig,
-  servers: ({ protocols: { grpc, http } }) => [grpc, http].filter(Boolean).length,
+  listens: ({ protocols }) =>
+    Object.entries(protocols).flatMap(([name, protocol]) =>
+      protocol ? [{ setting: ["protocols", name, "endpoint"], address: protocol.endpoint }] : [],
+    ),
   create: (config, next, context) => new OtlpReceiver(config, next, context),
 };
