@@ -13,13 +13,14 @@ export class Admission {
   constructor(options: ResolvedOptions, bytes: SharedArrayBuffer) {
     this.#options = options;
     this.#shared = new SharedBytes(bytes);
-    this.#space = new FreeSpace(
-      options.io,
-      options.dir,
-      options.minFreeBytes,
-      () => this.#shared.pending,
-      (low) => options.onLowSpace(low),
-    );
+    this.#space = new FreeSpace({
+      io: options.io,
+      directory: options.dir,
+      minFreeBytes: options.minFreeBytes,
+      name: options.nameOf("minFreeBytes"),
+      unwritten: () => this.#shared.pending,
+      onChange: (low) => options.onLowSpace(low),
+    });
   }
 
   start(): Promise<void> {

@@ -7,16 +7,26 @@ const INTERVAL_MS = 1_000;
 /** After so many bytes of our own it is asked at once: in a second a fast disk takes more than a whole reserve. */
 const INTERVAL_BYTES = 4 * MIB;
 
+interface FreeSpaceOptions {
+  readonly io: FileIo;
+  /** Any on the disk in question. */
+  readonly directory: string;
+  /** The reserve; undefined: 256 MiB, or a twentieth of a disk where that is less. */
+  readonly minFreeBytes: number | undefined;
+  /** What its setting is called. */
+  readonly name: string;
+  /** Bytes that all streams have taken and the file system does not know of. */
+  readonly unwritten: () => number;
+  /** Why appends are refused from now on; undefined: they are not. */
+  readonly onChange: (low: string | undefined) => void;
+}
+
 /**
  * What is free on the log's disk, so that the log leaves a reserve. On a disk that is full nothing can be inserted by an engine
  * that shares it, nothing removed from the log, and so nothing becomes free: with a reserve, what is acknowledged still goes its way.
  */
 export class FreeSpace {
-  readonly #io: FileIo;
-  readonly #directory: string;
-  readonly #configured: number | undefined;
-  readonly #unwritten: () => number;
-  readonly #onChange: (low: string | undefined) => void;
+  readonly #options: FreeSpaceOptions;
   #bound = 0;
   #free = Number.POSITIVE_INFINITY;
   /** Since the file system was asked. */
@@ -25,26 +35,12 @@ export class FreeSpace {
   #low = false;
   #timer: NodeJS.Timeout | undefined;
 
-  /**
-   * @param minFreeBytes the reserve; undefined: 256 MiB, or a twentieth of a disk where that is less
-   * @param unwritten bytes that all streams have taken and the file system does not know of
-   */
-  constructor(
-    io: FileIo,
-    directory: string,
-    minFreeBytes: number | undefined,
-    unwritten: () => number,
-    onChange: (low: string | undefined) => void,
-  ) {
-    this.#io = io;
-    this.#directory = directory;
-    this.#configured = minFreeBytes;
-    this.#unwritten = unwritten;
-    this.#onChange = onChange;
+  constructor(options: FreeSpaceOptions) {
+    this.#options = options;
   }
 
   async start(): Promise<void> {
-    if (this.#configured === 0) return;
+    if (this.#options.minFreeBytes === 0) return;
     await this.#look();
     this.#timer = setInterval(() => void this.#look(), INTERVAL_MS).unref();
   }
@@ -67,14 +63,15 @@ export class FreeSpace {
 
   async #look(): Promise<void> {
     if (this.#looking) return;
+    const { io, directory, minFreeBytes, unwritten } = this.#options;
     this.#looking = true;
     this.#taken = 0;
     try {
-      const { free, total } = await this.#io.space(this.#directory);
+      const { free, total } = await io.space(directory);
       // Some file systems do not know.
       if (total === 0) return;
-      this.#free = free - this.#unwritten();
-      this.#bound = this.#configured ?? Math.min(256 * MIB, Math.floor(total / 20));
+      this.#free = free - unwritten();
+      this.#bound = minFreeBytes ?? Math.min(256 * MIB, Math.floor(total / 20));
     } catch {
       // It tells nothing then, and what does not fit is refused when it is written.
       this.#free = Number.POSITIVE_INFINITY;
@@ -84,10 +81,10 @@ export class FreeSpace {
     const low = this.#free < this.#bound;
     if (low === this.#low) return;
     this.#low = low;
-    this.#onChange(low ? this.#text() : undefined);
+    this.#options.onChange(low ? this.#text() : undefined);
   }
 
   #text(): string {
-    return `${Math.max(0, this.#free)} bytes are free on the log's disk; ${this.#bound} (minFreeBytes) are kept to bring what waits into the table`;
+    return `${Math.max(0, this.#free)} bytes are free on the log's disk; ${this.#bound} (${this.#options.name}) are kept to bring what waits into the table`;
   }
 }

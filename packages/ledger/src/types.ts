@@ -117,7 +117,7 @@ export interface LedgerStats {
 }
 
 /** Options at which appends are refused. */
-export type LedgerBound = "maxLogBytes" | "maxPendingBytes";
+export type LedgerBound = "maxLogBytes" | "maxPendingBytes" | "minFreeBytes";
 
 export interface LedgerOptions {
   /** Data directory; created when missing. Holds `log/`, `lock/` and, after damage, `quarantine/`. */

@@ -18,6 +18,7 @@ export const LEDGER: Topic<LedgerShare> = { name: "ledger" };
 const NAMES: Readonly<Record<LedgerBound, string>> = {
   maxLogBytes: "log::max_bytes",
   maxPendingBytes: "log::max_pending_bytes",
+  minFreeBytes: "log::min_free_bytes",
 };
 
 /** Alarms that requests can raise as often as they come, and milliseconds between two lines about each. */

@@ -67,7 +67,7 @@ it("refuses with a reason while a reserve is left, and brings what it has taken 
     expect([refused.status, refused.headers.has("retry-after")]).toEqual([503, true]);
     expect(taken).toBeGreaterThan(10);
     const health = async (): Promise<string> => (await fetch(collector.endpoints.health!)).text();
-    await expect.poll(health).toContain(`${reserve} (minFreeBytes) are kept`);
+    await expect.poll(health).toContain(`${reserve} (exporters::clickhouse_audit::log::min_free_bytes) are kept`);
     // Closed, inserted, counted and only then removed, without anybody making room. A real disk has room for
     // several segments, of which all may be gone by now.
     expect(segments(dataDir).length).toBeGreaterThanOrEqual(small ? 1 : 0);
