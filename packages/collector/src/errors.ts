@@ -3,7 +3,7 @@
  *
  * - `INVALID_CONFIG`: the configuration is wrong; `message` starts with the YAML path
  * - `ADDRESS_IN_USE`: a configured address is taken by another process
- * - `UNAVAILABLE`: it may work later (log full, overload, shutdown); a client should retry
+ * - `UNAVAILABLE`: it may work later (log full, overload, shutdown, a data directory in use); a client or supervisor should retry
  * - `INTERNAL`: a defect or a machine that does not work (disk, memory)
  */
 export type CollectorErrorCode = "INVALID_CONFIG" | "ADDRESS_IN_USE" | "UNAVAILABLE" | "INTERNAL";

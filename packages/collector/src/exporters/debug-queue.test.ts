@@ -1,4 +1,5 @@
 import { randomInt } from "node:crypto";
+import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { SharedMemory } from "../service/shared-memory.ts";
 import { testContext } from "../testing/context.ts";
@@ -52,6 +53,37 @@ it("a request that never fits is dropped alone, counted, and what waits stays", 
   gate.resolve();
   expect(await queue.drain(10_000)).toBe(true);
   expect(sent).toEqual([1, 20, 60]);
+  await queue.close();
+});
+
+it("one line says that the destination takes nothing, and one that it does again", async () => {
+  const lines: { msg: string; attempts?: number; err?: { message: string } }[] = [];
+  const log = pino({}, { write: (line) => void lines.push(JSON.parse(line) as (typeof lines)[number]) });
+  const context = testContext("debug", { log });
+  let attempts = 0;
+  const queue = new DebugQueue(
+    { requests: 10, bytes: 100, consumers: 1 },
+    new QueueRoom("traces", context),
+    { ...RETRY, maxElapsedMs: Number.POSITIVE_INFINITY },
+    context,
+    "traces",
+    async () => {
+      // Each of two requests at its third attempt.
+      if (++attempts % 3 !== 0) throw new Error("no such host");
+    },
+  );
+  for (let i = 0; i < 2; i++)
+    queue.put({ bytes: new Uint8Array(1), items: 1, memory: undefined, contentType: "application/x-protobuf" });
+  expect(await queue.drain(10_000)).toBe(true);
+  expect(attempts).toBe(6);
+  expect(lines).toEqual([
+    expect.objectContaining({
+      msg: expect.stringContaining("not taken; they are tried again"),
+      attempts: 1,
+      err: expect.objectContaining({ message: "no such host" }),
+    }),
+    expect.objectContaining({ msg: "debug requests are taken again" }),
+  ]);
   await queue.close();
 });
 

@@ -9,6 +9,8 @@ import type { QueueRoom } from "./queue-room.ts";
 
 /** Lines about requests that were given up. */
 const LINE_EVERY_MS = 1_000;
+/** Lines about a destination that does not take requests for now. */
+const AWAY_EVERY_MS = 60_000;
 
 interface QueueLimits {
   /** That wait, in all workers together. */
@@ -94,6 +96,9 @@ export class DebugQueue {
   readonly #signal: Signal;
   readonly #batching: Batching | undefined;
   readonly #givenUp = new LimitedLine(LINE_EVERY_MS);
+  readonly #failed = new LimitedLine(AWAY_EVERY_MS);
+  /** A line has said that the destination takes nothing. */
+  #away = false;
   #idle: (() => void)[] = [];
 
   constructor(
@@ -228,6 +233,8 @@ export class DebugQueue {
       try {
         await this.#send(outgoing, this.#abort.signal);
         telemetry.sent[this.#signal].inc({ exporter: id }, items);
+        if (this.#away) log.info({ signal: this.#signal }, "debug requests are taken again");
+        this.#away = false;
         for (const { memory } of requests) memory?.release();
         return;
       } catch (error) {
@@ -247,8 +254,20 @@ export class DebugQueue {
           for (const { memory } of requests) memory?.discard();
           return;
         }
+        this.#tellAway(error);
       }
       await scheduler.wait(wait, { signal: this.#abort.signal }).catch(() => {});
     }
+  }
+
+  /** They are tried for minutes before one is given up. */
+  #tellAway(error: unknown): void {
+    const attempts = this.#failed.due();
+    if (attempts === 0) return;
+    this.#away = true;
+    this.#context.log.warn(
+      { err: error, signal: this.#signal, attempts },
+      "debug requests are not taken; they are tried again",
+    );
   }
 }

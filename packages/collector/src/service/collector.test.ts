@@ -118,7 +118,7 @@ describe("a data directory", () => {
     writeFileSync(config, CONFIG(1));
     await using first = await startCollector({ dataDir, config });
     await expect(start(1, { dataDir })).rejects.toMatchObject({
-      code: "INVALID_CONFIG",
+      code: "UNAVAILABLE",
       message: `data directory "${dataDir}" (--data): ${dataDir} is in use by process ${first.process.pid}; stop it or choose another directory`,
     });
     expect(readFileSync(join(dataDir, "collector.json"), "utf8")).toContain(`"pid":${first.process.pid},`);
@@ -229,7 +229,10 @@ describe("a start that fails", () => {
     const file = join(tempDir("service"), "file");
     writeFileSync(file, "");
     for (const dataDir of ["/proc/x/data", join(file, "data"), file])
-      await expect(start(1, { dataDir })).rejects.toThrow(`data directory "${dataDir}" (--data): `);
+      await expect(start(1, { dataDir })).rejects.toMatchObject({
+        code: "UNAVAILABLE",
+        message: expect.stringContaining(`data directory "${dataDir}" (--data): `) as string,
+      });
   });
 
   it.each([0, 65, 1.5])("refuses %d workers", async (workers) => {

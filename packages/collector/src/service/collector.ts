@@ -90,7 +90,7 @@ export class Collector {
    * Starts every component, downstream first, and returns when all listen.
    *
    * @param config a parsed configuration, or YAML text
-   * @throws CollectorError `INVALID_CONFIG`, `ADDRESS_IN_USE` or what a component could not do; nothing is left running
+   * @throws CollectorError `INVALID_CONFIG`, `ADDRESS_IN_USE`, `UNAVAILABLE` (the data directory) or what a component could not do; nothing is left running
    */
   static async start(config: CollectorConfig | string, options: CollectorOptions = {}): Promise<Collector> {
     setV8Flags();

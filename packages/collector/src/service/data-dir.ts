@@ -3,15 +3,17 @@ import { mkdir, rename, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { CollectorError, errorMessage } from "../errors.ts";
 
-/** Makes the data directory where it is missing, and keeps other processes out of it until the lock is released. */
+/**
+ * Makes the data directory where it is missing, and keeps other processes out of it until the lock is released.
+ *
+ * @throws CollectorError `UNAVAILABLE`: the process that has it may end, a disk may be mounted a moment later
+ */
 export async function lockDataDir(dataDir: string): Promise<DirectoryLock> {
   try {
     await makeDirectory(dataDir);
     return await DirectoryLock.acquire(dataDir);
   } catch (cause) {
-    throw new CollectorError("INVALID_CONFIG", `data directory "${dataDir}" (--data): ${errorMessage(cause)}`, {
-      cause,
-    });
+    throw new CollectorError("UNAVAILABLE", `data directory "${dataDir}" (--data): ${errorMessage(cause)}`, { cause });
   }
 }
 
