@@ -1,4 +1,6 @@
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 
 export interface Certificate {
   /** PEM, for `key`. */
@@ -57,6 +59,18 @@ export function makeCertificate(...names: readonly (readonly AlternativeName[])[
     key: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
     cert: `-----BEGIN CERTIFICATE-----\n${base64.match(/.{1,64}/g)?.join("\n") ?? ""}\n-----END CERTIFICATE-----\n`,
   };
+}
+
+/** As files, in the words of a `tls` setting; those that are there are replaced. */
+export function writeCertificate(
+  dir: string,
+  { cert, key }: Certificate,
+  name = "client",
+): { cert_file: string; key_file: string } {
+  const paths = { cert_file: join(dir, `${name}.crt`), key_file: join(dir, `${name}.key`) };
+  writeFileSync(paths.cert_file, cert);
+  writeFileSync(paths.key_file, key);
+  return paths;
 }
 
 function alternatives(names: readonly AlternativeName[]): Buffer {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { TLSSocket } from "node:tls";
 import { AuditWriter } from "@otel-audit/exporter-clickhouse";
 import { afterEach, expect, it } from "vitest";
-import { makeCertificate, type Certificate } from "../../../../test/support/certificate.ts";
+import { makeCertificate, writeCertificate, type Certificate } from "../../../../test/support/certificate.ts";
 import { tempDir } from "../../../../test/support/index.ts";
 import { listen } from "../../../../test/support/listen.ts";
 import { testContext } from "../testing/context.ts";
@@ -46,13 +46,6 @@ function writer(endpoint: string, more: Record<string, unknown>): AuditWriter {
   return one;
 }
 
-function files(dir: string, one: Certificate): { cert_file: string; key_file: string } {
-  const paths = { cert_file: join(dir, "client.crt"), key_file: join(dir, "client.key") };
-  writeFileSync(paths.cert_file, one.cert);
-  writeFileSync(paths.key_file, one.key);
-  return paths;
-}
-
 const fingerprint = ({ cert }: Certificate): string => new X509Certificate(cert).fingerprint256;
 
 it("trusts ca_file, shows its certificate (the new one when the files change), and keeps its password", async () => {
@@ -65,7 +58,12 @@ it("trusts ca_file, shows its certificate (the new one when the files change), a
   expect(await writer(url, { password: "p" }).ping()).toMatchObject({ success: false, error: { code: "CONNECTION" } });
   expect(await writer(url, { password: "p", tls: { ca_file } }).ping()).toMatchObject({ success: false });
   expect(came).toEqual([]);
-  const tls = { ca_file, server_name_override: "clickhouse.internal", reload_interval: "100ms", ...files(dir, first) };
+  const tls = {
+    ca_file,
+    server_name_override: "clickhouse.internal",
+    reload_interval: "100ms",
+    ...writeCertificate(dir, first),
+  };
   const withPassword = writer(url, { password: "p", tls });
   expect(await withPassword.ping()).toEqual({ success: true });
   expect(came.at(-1)).toMatchObject({
@@ -73,7 +71,7 @@ it("trusts ca_file, shows its certificate (the new one when the files change), a
     headers: { authorization: `Basic ${Buffer.from("writer:p").toString("base64")}` },
   });
   expect(came.at(-1)!.headers).not.toHaveProperty("x-clickhouse-ssl-certificate-auth");
-  files(dir, second);
+  writeCertificate(dir, second);
   await expect
     .poll(async () => {
       await withPassword.ping();
@@ -88,7 +86,7 @@ it("is known by its certificate where there is no password", async () => {
   const { url, came } = await server(own, [own]);
   const ca_file = join(dir, "ca.pem");
   writeFileSync(ca_file, own.cert);
-  expect(await writer(url, { tls: { ca_file, ...files(dir, own) } }).ping()).toEqual({ success: true });
+  expect(await writer(url, { tls: { ca_file, ...writeCertificate(dir, own) } }).ping()).toEqual({ success: true });
   expect(came.at(-1)!.headers).toMatchObject({
     "x-clickhouse-user": "writer",
     "x-clickhouse-ssl-certificate-auth": "on",

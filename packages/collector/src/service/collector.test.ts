@@ -1,5 +1,4 @@
 // Real collectors with one and two workers: what holds over all of them together, and what one of them does to the others.
-import { encodeTraces } from "@otel-audit/otlp";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Agent, request as httpRequest } from "node:http";
@@ -10,6 +9,7 @@ import { pino } from "pino";
 import { afterEach, describe, expect, it } from "vitest";
 import { otelAudit, startCollector, startProcess, tempDir } from "../../../../test/support/index.ts";
 import { Collector, type CollectorOptions } from "./collector.ts";
+import { auditSpan, requestOf } from "../testing/spans.ts";
 
 const CONFIG = (workers: number, changes = ""): string => `
 receivers: { otlp: { protocols: { http: { endpoint: "127.0.0.1:0" } } } }
@@ -40,16 +40,8 @@ async function start(workers: number, options: CollectorOptions = {}, config = C
   return collector;
 }
 
-function body(ids: readonly string[], note = ""): Uint8Array {
-  const spans = ids.map((id) => ({
-    traceId: "0af7651916cd43dd8448eb211c80319c",
-    spanId: "b7ad6b7169203331",
-    name: "n",
-    startTimeUnixNano: 1n,
-    endTimeUnixNano: 2n,
-    attributes: { "audit.action": "READ", "audit.actor.id": "a", "audit.record.id": id, note },
-  }));
-  return encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans }] }] });
+function body(ids: readonly string[], note?: string): Uint8Array {
+  return requestOf(ids.map((id) => auditSpan(id, note)));
 }
 
 /** The status of one request on a connection of its own, or of an agent. */

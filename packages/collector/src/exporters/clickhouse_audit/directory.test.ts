@@ -1,7 +1,6 @@
 // What the ledger's directory is opened with, and a start with a ClickHouse that takes connections and never answers.
 import { createServer, type Socket } from "node:net";
 import { DirectoryLock, LedgerDirectory } from "@otel-audit/ledger";
-import { encodeTraces } from "@otel-audit/otlp";
 import pino from "pino";
 import { expect, it } from "vitest";
 import { z } from "zod";
@@ -10,6 +9,7 @@ import { listen } from "../../../../../test/support/listen.ts";
 import { Collector } from "../../service/collector.ts";
 import { clickhouseAuditConfig } from "./config.ts";
 import { ledgerOptions } from "./directory.ts";
+import { auditSpan, requestOf } from "../../testing/spans.ts";
 
 function config(endpoint: string): string {
   return `receivers: { otlp: { protocols: { http: { endpoint: "127.0.0.1:0" } } } }
@@ -21,15 +21,6 @@ service:
   telemetry: { metrics: { address: "127.0.0.1:0" } }
 `;
 }
-
-const span = {
-  traceId: "0af7651916cd43dd8448eb211c80319c",
-  spanId: "b7ad6b7169203331",
-  name: "n",
-  startTimeUnixNano: 1n,
-  endTimeUnixNano: 2n,
-  attributes: { "audit.action": "READ", "audit.record.id": "r" },
-};
 
 it("one log line for alarms that requests raise as often as they like; every line of others; its own names for bounds", () => {
   const lines: { alarm: { code: string }; alarms: number }[] = [];
@@ -93,7 +84,7 @@ it("starts and acknowledges while ClickHouse never answers, and stops", async ()
     const response = await fetch(`${collector.endpoints.otlpHttp}/v1/traces`, {
       method: "POST",
       headers: { "content-type": "application/x-protobuf" },
-      body: Buffer.from(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] })),
+      body: requestOf([auditSpan("r")]),
     });
     expect(response.status).toBe(200);
     expect(sockets.size).toBeGreaterThan(0);

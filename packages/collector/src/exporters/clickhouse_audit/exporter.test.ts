@@ -1,13 +1,13 @@
 // Requests of many records, into a ledger in front of a ClickHouse that is away.
 import { Ledger } from "@otel-audit/ledger";
-import { encodeSpan, frameSpans, scanTraces } from "@otel-audit/otlp";
 import { afterEach, expect, it } from "vitest";
 import { tempDir } from "../../../../../test/support/index.ts";
 import { testContext, testSupervision, together } from "../../testing/context.ts";
-import { TraceBatch } from "../../trace-batch.ts";
+import type { TraceBatch } from "../../trace-batch.ts";
 import { clickhouseAuditConfig } from "./config.ts";
 import { AuditDirectory } from "./directory.ts";
 import { ClickhouseAuditExporter } from "./exporter.ts";
+import { auditSpan, batchOf } from "../../testing/spans.ts";
 
 const MANY = 25_000;
 
@@ -40,17 +40,7 @@ async function start(
 }
 
 function batch(records: number, prefix = "r"): TraceBatch {
-  const ids = { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331" };
-  const bodies = Array.from({ length: records }, (_, i) =>
-    encodeSpan({
-      ...ids,
-      name: "n",
-      startTimeUnixNano: 1n,
-      endTimeUnixNano: 2n,
-      attributes: { "audit.action": "READ", "audit.record.id": `${prefix}${i}` },
-    }),
-  );
-  return TraceBatch.of(scanTraces(frameSpans({}, { name: "" }, bodies)));
+  return batchOf(Array.from({ length: records }, (_, i) => auditSpan(`${prefix}${i}`)));
 }
 
 it.each(["new", "repeated"])("other requests are answered while one of many %s records is under way", async (kind) => {

@@ -2,11 +2,11 @@
 import { randomBytes } from "node:crypto";
 import { readdirSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { encodeTraces } from "@otel-audit/otlp";
 import pino from "pino";
 import { expect, it } from "vitest";
 import { mountSmallDisk, tempDir } from "../../../../../test/support/index.ts";
 import { Collector } from "../../service/collector.ts";
+import { auditSpan, requestOf } from "../../testing/spans.ts";
 
 const MIB = 1024 * 1024;
 
@@ -21,17 +21,9 @@ service:
   telemetry: { metrics: { address: "127.0.0.1:0" } }
 `;
 
-function request(id: number): Buffer {
-  const spans = Array.from({ length: 8 }, (_, i) => ({
-    traceId: "0af7651916cd43dd8448eb211c80319c",
-    spanId: "b7ad6b7169203331",
-    name: "n",
-    startTimeUnixNano: 1n,
-    endTimeUnixNano: 2n,
-    // Not to be compressed by the engine.
-    attributes: { "audit.action": "READ", "audit.record.id": `${id}-${i}`, note: randomBytes(24_000).toString("hex") },
-  }));
-  return Buffer.from(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans }] }] }));
+function request(id: number): Uint8Array<ArrayBuffer> {
+  // Not to be compressed by the engine.
+  return requestOf(Array.from({ length: 8 }, (_, i) => auditSpan(`${id}-${i}`, randomBytes(24_000).toString("hex"))));
 }
 
 /** Files of the log that wait for the table. */

@@ -1,21 +1,8 @@
-import { encodeTraces, scanTraces } from "@otel-audit/otlp";
 import { expect, it } from "vitest";
 import { tempDir } from "../../../../../test/support/index.ts";
 import { testContext, testSupervision, together } from "../../testing/context.ts";
-import { TraceBatch } from "../../trace-batch.ts";
 import { clickhouseAuditFactory } from "./factory.ts";
-
-function batch(id: number): TraceBatch {
-  const span = {
-    traceId: "0af7651916cd43dd8448eb211c80319c",
-    spanId: "b7ad6b7169203331",
-    name: "n",
-    startTimeUnixNano: 1n,
-    endTimeUnixNano: 2n,
-    attributes: { "audit.action": "READ", "audit.record.id": `${id}`, note: "x".repeat(100_000) },
-  };
-  return TraceBatch.of(scanTraces(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] })));
-}
+import { auditSpan, batchOf } from "../../testing/spans.ts";
 
 it("is not healthy while it refuses records, and is again when nobody is refused any more", async () => {
   const dataDir = tempDir("refusing");
@@ -33,7 +20,7 @@ it("is not healthy while it refuses records, and is again when nobody is refused
   const problem = (): string => inWorker.health.problems().get("clickhouse_audit") ?? "";
   expect(problem()).not.toContain("refused");
   const fill = async (): Promise<void> => {
-    for (let id = 0; id < 100; id++) await exporter.consume(batch(id));
+    for (let id = 0; id < 100; id++) await exporter.consume(batchOf([auditSpan(`${id}`, "x".repeat(100_000))]));
   };
   await expect(fill()).rejects.toMatchObject({ code: "LOG_FULL" });
   expect(problem()).toMatch(/records are refused: .*1048576/);

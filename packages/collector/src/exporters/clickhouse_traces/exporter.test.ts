@@ -1,18 +1,9 @@
-import { encodeTraces, scanTraces } from "@otel-audit/otlp";
 import { expect, it } from "vitest";
 import { startHttpApi } from "../../../../../test/support/index.ts";
 import { testContext } from "../../testing/context.ts";
-import { TraceBatch } from "../../trace-batch.ts";
 import { clickhouseTracesConfig } from "./config.ts";
 import { ClickhouseTracesExporter } from "./exporter.ts";
-
-const span = {
-  traceId: "0af7651916cd43dd8448eb211c80319c",
-  spanId: "0102030405060708",
-  name: "n",
-  startTimeUnixNano: 1n,
-  endTimeUnixNano: 2n,
-};
+import { SPAN, batchOf } from "../../testing/spans.ts";
 
 it("creates the tables of a server that was away at the start when an insert finds none", async () => {
   // Not a ClickHouse: one that is reached only later, and empty, is not to be had otherwise.
@@ -33,8 +24,7 @@ it("creates the tables of a server that was away at the start when an insert fin
   const exporter = new ClickhouseTracesExporter(clickhouseTracesConfig.parse({ endpoint: server.url }), context);
   await exporter.start();
   expect(tables).toBe(false);
-  const bytes = encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] });
-  await exporter.consume(TraceBatch.of(scanTraces(bytes)));
+  await exporter.consume(batchOf([SPAN]));
   expect(await exporter.drain(20_000)).toBe(true);
   const { values } = await context.telemetry.sent.traces.get();
   expect({ tables, sent: values[0]?.value }).toEqual({ tables: true, sent: 1 });

@@ -1,4 +1,3 @@
-import { encodeTraces, scanTraces } from "@otel-audit/otlp";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { buffer } from "node:stream/consumers";
 import { gunzipSync } from "node:zlib";
@@ -8,9 +7,10 @@ import { startHttpApi, startOtlpSink, type OtlpSink } from "../../../../../test/
 import { closeServer, listen } from "../../../../../test/support/listen.ts";
 import type { SignalBatch } from "../../component.ts";
 import { testContext } from "../../testing/context.ts";
-import { TraceBatch } from "../../trace-batch.ts";
+import type { TraceBatch } from "../../trace-batch.ts";
 import { otlphttpConfig } from "./config.ts";
 import { OtlphttpExporter } from "./exporter.ts";
+import { SPAN, batchOf } from "../../testing/spans.ts";
 
 let sink: OtlpSink;
 beforeEach(async () => {
@@ -19,14 +19,7 @@ beforeEach(async () => {
 afterEach(() => sink.close());
 
 function batch(name: string): TraceBatch {
-  const span = {
-    traceId: "0af7651916cd43dd8448eb211c80319c",
-    spanId: "0102030405060708",
-    name,
-    startTimeUnixNano: 1n,
-    endTimeUnixNano: 2n,
-  };
-  return TraceBatch.of(scanTraces(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] })));
+  return batchOf([{ ...SPAN, name }]);
 }
 
 function exporter(more: Record<string, unknown> = {}): {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { TLSSocket } from "node:tls";
 import { afterEach, expect, it } from "vitest";
 import { listen } from "../../../../../test/support/listen.ts";
-import { makeCertificate, type Certificate } from "../../../../../test/support/certificate.ts";
+import { makeCertificate, writeCertificate, type Certificate } from "../../../../../test/support/certificate.ts";
 import { tempDir } from "../../../../../test/support/index.ts";
 import type { SignalBatch } from "../../component.ts";
 import { testContext } from "../../testing/context.ts";
@@ -53,13 +53,6 @@ async function send(exporter: OtlphttpExporter): Promise<void> {
   expect(await exporter.drain(20_000)).toBe(true);
 }
 
-function files(dir: string, one: Certificate): { cert_file: string; key_file: string } {
-  const paths = { cert_file: join(dir, "client.crt"), key_file: join(dir, "client.key") };
-  writeFileSync(paths.cert_file, one.cert);
-  writeFileSync(paths.key_file, one.key);
-  return paths;
-}
-
 const fingerprint = ({ cert }: Certificate): string => new X509Certificate(cert).fingerprint256;
 
 it("trusts the authorities of ca_file and nobody else, by the name that is configured", async () => {
@@ -86,10 +79,10 @@ it("shows its certificate, and the new one when the files change", async () => {
   writeFileSync(ca_file, server.cert);
   await send(await start(url, { ca_file }));
   expect(came).toEqual([]);
-  const exporter = await start(url, { ca_file, ...files(dir, first), reload_interval: "100ms" });
+  const exporter = await start(url, { ca_file, ...writeCertificate(dir, first), reload_interval: "100ms" });
   await send(exporter);
   expect(came).toEqual([fingerprint(first)]);
-  files(dir, second);
+  writeCertificate(dir, second);
   await expect
     .poll(async () => {
       await send(exporter);

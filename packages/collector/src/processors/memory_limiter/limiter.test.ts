@@ -1,11 +1,11 @@
-import { encodeTraces, scanTraces } from "@otel-audit/otlp";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Consumer } from "../../component.ts";
 import { testContext } from "../../testing/context.ts";
-import { TraceBatch } from "../../trace-batch.ts";
+import type { TraceBatch } from "../../trace-batch.ts";
 import { memoryLimiterConfig } from "./config.ts";
 import { memoryLimiterFactory } from "./factory.ts";
 import { MemoryUsage, collectGarbage, totalMemory } from "./usage.ts";
+import { SPAN, batchOf } from "../../testing/spans.ts";
 
 const MIB = 1024 * 1024;
 const taken: TraceBatch[] = [];
@@ -13,17 +13,6 @@ const next: Consumer = { consume: async (batch) => (taken.push(batch), []) };
 /** What makes the process large; emptied to let go of it. */
 const ballast: Buffer[] = [];
 afterEach(() => void (ballast.length = taken.length = 0));
-
-function batch(): TraceBatch {
-  const span = {
-    traceId: "0af7651916cd43dd8448eb211c80319c",
-    spanId: "0102030405060708",
-    name: "s",
-    startTimeUnixNano: 1n,
-    endTimeUnixNano: 2n,
-  };
-  return TraceBatch.of(scanTraces(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans: [span, span] }] }] })));
-}
 
 /** A soft limit that is `roomMib` above what the process uses now. */
 function limitMib(roomMib: number): number {
@@ -55,15 +44,15 @@ describe("memory_limiter", () => {
     });
     const limiter = memoryLimiterFactory.create(config, next, context);
     await limiter.start();
-    await limiter.consume(batch());
+    await limiter.consume(batchOf([SPAN, SPAN]));
     ballast.push(Buffer.alloc(150 * MIB, 1));
     await expect
-      .poll(() => limiter.consume(batch()).catch((error: unknown) => error))
+      .poll(() => limiter.consume(batchOf([SPAN, SPAN])).catch((error: unknown) => error))
       .toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("high memory usage") as string });
     expect(context.health.problems().get("memory_limiter")).toContain("requests are refused");
     const passed = taken.length;
     ballast.length = 0;
-    await expect.poll(() => limiter.consume(batch()).catch(() => "refused")).toEqual([]);
+    await expect.poll(() => limiter.consume(batchOf([SPAN, SPAN])).catch(() => "refused")).toEqual([]);
     expect(taken.length).toBe(passed + 1);
     expect(context.health.problems().size).toBe(0);
     expect(await value(context.telemetry.processorAccepted.traces)).toBe(2 * taken.length);

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { pino } from "pino";
 import { afterEach, describe, expect, it } from "vitest";
-import { makeCertificate, type Certificate } from "../../../../../test/support/certificate.ts";
+import { makeCertificate, writeCertificate, type Certificate } from "../../../../../test/support/certificate.ts";
 import { tempDir } from "../../../../../test/support/index.ts";
 import { AuthError, type Authenticator, type Peer, type Principal } from "../../auth.ts";
 import type { Component } from "../../component.ts";
@@ -138,11 +138,8 @@ function certificates(): { dir: string; server: Certificate; client: Certificate
 }
 
 function write(dir: string, server: Certificate, client: Certificate): Record<string, string> {
-  const tls = { cert_file: join(dir, "server.crt"), key_file: join(dir, "server.key") };
-  writeFileSync(tls.cert_file, server.cert);
-  writeFileSync(tls.key_file, server.key);
   writeFileSync(join(dir, "clients.crt"), client.cert);
-  return tls;
+  return writeCertificate(dir, server, "server");
 }
 
 const both = (more: Record<string, unknown>): Record<string, unknown> => ({
