@@ -80,6 +80,20 @@ service: { pipelines: { traces: { exporters: [clickhouse_audit, otlphttp] } } }`
     expect(await metricsWarnings(", level: none")).toEqual([]);
   });
 
+  it("tells of debug spans that nothing keeps", async () => {
+    const only = ["service.pipelines.traces.exporters=[clickhouse_audit]"];
+    expect((await loadConfig([BASE], { set: only })).warnings).toEqual([
+      expect.stringMatching(/^receivers::otlp: its spans that are no audit records are acknowledged and not kept/),
+    ]);
+    const router = [
+      "connectors.audit_router={ audit: [traces/audit] }",
+      "service.pipelines.traces.exporters=[audit_router]",
+      "service.pipelines.traces/audit={ receivers: [audit_router], exporters: [clickhouse_audit] }",
+    ];
+    expect((await loadConfig([BASE], { set: router })).warnings).toEqual([]);
+    expect((await loadConfig([BASE])).warnings).toEqual([]);
+  });
+
   it("is the configuration that is built in without any", async () => {
     const { config } = await loadConfig([], { set: ["exporters.clickhouse_audit.segment.max_age=5000"] });
     expect(config.exporters.get("clickhouse_audit")).toMatchObject({ segment: { max_age: 5000 } });
@@ -261,6 +275,10 @@ describe("effectiveConfig", () => {
     "exporters.clickhouse_audit.password=[s3cret]",
     "exporters.clickhouse_audit.password=[s3cret",
     "receivers.otlp.protocols.http.endpoint=http://u:s3cret@h",
+    "receivers.otlp.protocols.http.endpoint=u:s3cret@h",
+    "exporters.otlphttp.endpoint=u:s3cret@h:4318",
+    "exporters.otlphttp.traces_endpoint=h:4318?key=s3cret",
+    "exporters.clickhouse_audit.endpoint=u:s3cret@h",
     "service.telemetry.metrics.address=http://u:s3cret@h",
   ])("an error about %s has no secret", async (setting) => {
     expect(await messageOf([BASE], { set: [setting] })).not.toContain("s3cret");
@@ -269,6 +287,7 @@ describe("effectiveConfig", () => {
   it("hides secrets wherever they stand, and only them", () => {
     const text = effectiveConfig({
       exporters: {
+        "otlphttp/c": { endpoint: "http://h", ca_file: "/run/a@b#c" },
         "otlphttp/token": { endpoint: "https://user:pass@host/x", headers: { x: "s1" } },
         clickhouse_audit: { endpoint: "http://h", password: "s2", token_file: "/run/secrets/t" },
       },
@@ -276,5 +295,6 @@ describe("effectiveConfig", () => {
     expect(text).not.toMatch(/pass@|s1|s2/);
     expect(text).toContain("https://[REDACTED]@host/x");
     expect(text).toContain("/run/secrets/t");
+    expect(text).toContain("/run/a@b#c");
   });
 });

@@ -1,5 +1,6 @@
 import { parseDocument } from "./config.ts";
-import { type CollectorConfig } from "./schema.ts";
+import { LEDGER } from "./check-audit-path.ts";
+import { componentType, signalOf, type CollectorConfig } from "./schema.ts";
 import { formatAddress, isLoopback } from "./address.ts";
 import { expandDocument } from "./settle.ts";
 import { readSources } from "./sources.ts";
@@ -31,7 +32,7 @@ export async function loadConfig(
       warnings.push(`${path.map(String).join("::")}: the variable ${name} is not set and stands for nothing`),
   });
   const config = parseDocument(document);
-  return { config, document, warnings: [...warnings, ...openMetrics(config)] };
+  return { config, document, warnings: [...warnings, ...openMetrics(config), ...unkeptSpans(config)] };
 }
 
 function openMetrics({ service }: CollectorConfig): readonly string[] {
@@ -40,4 +41,16 @@ function openMetrics({ service }: CollectorConfig): readonly string[] {
   return [
     `service::telemetry::metrics: everybody who reaches ${formatAddress(address)} can read the metrics (numbers and the names of components and credentials); set tls::client_ca_file, or let the network decide who reaches it`,
   ];
+}
+
+/** Legitimate behind an otelcol that passes only audit spans on, and otherwise a surprise. */
+function unkeptSpans({ receivers, service }: CollectorConfig): readonly string[] {
+  const traces = Object.entries(service.pipelines).flatMap(([name, one]) => (signalOf(name) === "traces" ? [one] : []));
+  return [...receivers.keys()].flatMap((id) => {
+    const exporters = traces.filter((one) => one.receivers.includes(id)).flatMap((one) => one.exporters);
+    if (exporters.length === 0 || exporters.some((one) => componentType(one) !== LEDGER)) return [];
+    return [
+      `receivers::${id}: its spans that are no audit records are acknowledged and not kept, as all of them end in ${LEDGER}; add an audit_router, with debug pipelines or, if that is meant, without`,
+    ];
+  });
 }

@@ -1,8 +1,12 @@
 const SECRET = /password|token|secret|headers/i;
 /** As otelcol writes it. */
 const REDACTED = "[REDACTED]";
-/** What a URL begins with, what may be its credentials and host, and what may be its query and fragment. */
-const URL_PARTS = /([a-z][a-z0-9+.-]*:\/\/)([^?#]*)(.*)/is;
+/** What a URL begins with. */
+const SCHEME = /[a-z][a-z0-9+.-]*:\/\//i;
+/** What may be credentials and host, and what may be query and fragment. */
+const PARTS = /^([^?#]*)(.*)$/s;
+/** Settings that hold a URL or an address, or something that was meant to be one. */
+const PLACE = /(?:endpoint|address)$/;
 /** Section, component, setting. */
 const SETTINGS_DEPTH = 2;
 
@@ -18,16 +22,20 @@ export function redact(value: unknown, path: readonly PropertyKey[]): unknown {
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, redact(item, [...path, key])]));
   // A component may have any name.
   if (path.slice(SETTINGS_DEPTH).some(isSecret)) return value === null ? value : REDACTED;
-  return typeof value === "string" ? redactUrl(value) : value;
+  if (typeof value !== "string") return value;
+  const setting = path.findLast((key) => typeof key === "string");
+  return SCHEME.test(value) || (setting !== undefined && PLACE.test(setting)) ? redactUrl(value) : value;
 }
 
-/** A text that may be a URL, or something like it that no parser takes: without credentials and query. */
+/** A URL, an address, or what no parser takes for one: without credentials and query. */
 export function redactUrl(text: string): string {
-  return text.replace(URL_PARTS, (_, scheme: string, place: string, query: string) => {
-    // It is part of a password that nobody has escaped, or of a query: nothing that follows is surely public.
-    if (query.includes("@")) return `${scheme}${REDACTED}`;
-    const at = place.lastIndexOf("@");
-    const public_ = at < 0 ? place : `${REDACTED}@${place.slice(at + 1)}`;
-    return `${scheme}${public_}${query === "" ? "" : `${query[0]}${REDACTED}`}`;
-  });
+  const scheme = SCHEME.exec(text);
+  const start = scheme ? scheme.index + scheme[0].length : 0;
+  const [, place = "", query = ""] = PARTS.exec(text.slice(start)) ?? [];
+  const before = text.slice(0, start);
+  // It is part of a password that nobody has escaped, or of a query: nothing that follows is surely public.
+  if (query.includes("@")) return `${before}${REDACTED}`;
+  const at = place.lastIndexOf("@");
+  const shown = at < 0 ? place : `${REDACTED}@${place.slice(at + 1)}`;
+  return `${before}${shown}${query === "" ? "" : `${query[0]}${REDACTED}`}`;
 }
