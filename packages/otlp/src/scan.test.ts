@@ -396,3 +396,24 @@ function bothWays(bytes: Uint8Array): { found: SpanData[]; expected: SpanData[] 
   const { resourceSpans } = decodeWithProtobufjs(bytes);
   return { found, expected: resourceSpans.flatMap((r) => r.scopeSpans.flatMap((s) => s.spans)) };
 }
+
+/** So many empty fields. */
+const empty = (field: number, count: number): Uint8Array =>
+  new Uint8Array(Buffer.alloc(count * 2, Uint8Array.of((field << 3) | 2, 0)));
+const flagsIn = (bytes: Uint8Array): number => scanTraces(bytes).flags[0]!;
+
+describe("a bound of parts", () => {
+  const span = concat([ids, audit]);
+
+  test.each<[string, (count: number) => Uint8Array, number]>([
+    ["attributes of a span", (count) => framed(concat([span, empty(9, count)])), 3],
+    ["events", (count) => framed(concat([span, empty(11, count)])), 3],
+    ["attributes of an event", (count) => framed(concat([span, len(11, empty(3, count))])), 4],
+    ["attributes of links", (count) => framed(concat([span, len(13, empty(4, count - 2)), len(13, empty(4, 2))])), 5],
+    ["attributes of a resource", (count) => len(1, concat([len(1, empty(1, count)), len(2, len(2, span))])), 0],
+    ["attributes of a scope", (count) => len(1, len(2, concat([len(1, empty(3, count)), len(2, span)]))), 0],
+  ])("%s: as many as spans in a request, and not one more", (_name, make, others) => {
+    expect(flagsIn(make(MAX_SPANS - others))).toBe(SPAN_AUDIT);
+    expect(flagsIn(make(MAX_SPANS - others + 1))).toBe(SPAN_AUDIT | SPAN_MALFORMED);
+  });
+});

@@ -1,6 +1,7 @@
 import { checkResource, checkScope } from "./check.ts";
 import { FieldCursor } from "./cursor.ts";
 import { OtlpError, failure } from "./errors.ts";
+import { WITH_PARTS, hasTooManyParts } from "./part-count.ts";
 import { scanSpan } from "./scan-span.ts";
 import { REQUEST, RESOURCE_SPANS, SCOPE_SPANS } from "./shapes.ts";
 import { MAX_SPANS, SPAN_AUDIT, SPAN_MALFORMED, SpanIndex } from "./span-index.ts";
@@ -15,7 +16,7 @@ const SPANS_TAG = 0x12;
 /**
  * Finds the spans of an ExportTraceServiceRequest in one pass, with their resource and scope, and tells which are
  * audit events. Every span, resource and scope is checked to its last byte; what is wrong in one of them flags
- * the spans concerned as SPAN_MALFORMED.
+ * the spans concerned as SPAN_MALFORMED. So does a span, resource or scope of more than `MAX_SPANS` parts.
  *
  * A repeated Resource, InstrumentationScope or schema URL flags all spans of its ResourceSpans or ScopeSpans: parsers
  * merge such messages in different ways, so they would not agree on what was recorded.
@@ -61,6 +62,7 @@ function scanResourceSpans(bytes: Uint8Array, view: DataView, start: number, end
       into.resourceStart[row] = cursor.valueStart;
       into.resourceEnd[row] = cursor.valueEnd;
       if (checkResource(bytes, cursor.valueStart, cursor.valueEnd) < 0) broken = true;
+      else if (hasTooManyParts(bytes, cursor.valueStart, cursor.valueEnd)) broken = true;
     }
   }
   if (cursor.error < 0) throw failure(cursor.error, "ResourceSpans", cursor.fieldStart);
@@ -90,6 +92,7 @@ function scanScopeSpans(
       into.scopeStart[row] = cursor.valueStart;
       into.scopeEnd[row] = cursor.valueEnd;
       if (checkScope(bytes, cursor.valueStart, cursor.valueEnd) < 0) broken = true;
+      else if (hasTooManyParts(bytes, cursor.valueStart, cursor.valueEnd)) broken = true;
     }
   }
   if (cursor.error < 0) throw failure(cursor.error, "ScopeSpans", cursor.fieldStart);
@@ -138,7 +141,8 @@ function addSpan(
   const row = into.count;
   if (row === MAX_SPANS) throw tooMany("spans", start);
   if (row === into.start.length) into.growSpans();
-  const flags = scanSpan(bytes, view, start, end);
+  let flags = scanSpan(bytes, view, start, end);
+  if ((flags & SPAN_MALFORMED) === 0 && hasTooManyParts(bytes, start, end, WITH_PARTS)) flags |= SPAN_MALFORMED;
   into.start[row] = start;
   into.end[row] = end;
   into.resource[row] = resource;

@@ -71,6 +71,19 @@ describe.each([false, true])("with TLS: %s", (isSecure) => {
     await use("good");
   });
 
+  it("ends strangers when it is told to, and nobody else", async () => {
+    await listen(isSecure);
+    for (const name of ["good", "idle"]) await open(name, isSecure);
+    await use("good");
+    // In the middle of a handshake, where there is one.
+    clients.set("silent", connect((server.address() as AddressInfo).port, "127.0.0.1"));
+    await once(server, "connection");
+    connections.cutStrangers();
+    await expect.poll(gone).toEqual(["idle", "silent"]);
+    await use("good");
+    expect(cut).toBe(0);
+  });
+
   it("counts those that are gone no more", async () => {
     await listen(isSecure);
     for (let i = 0; i < 20; i++) {

@@ -34,6 +34,11 @@ export class Connections {
     this.#admitted.add(raw);
   }
 
+  /** Ends those whose client was never admitted: none of them has anything under way that is worth waiting for. */
+  cutStrangers(): void {
+    for (const socket of this.#strangers) socket.destroy();
+  }
+
   #opened(socket: Socket): void {
     if (this.#strangers.size + this.#admitted.size >= this.#room.max) {
       const [oldest] = this.#strangers.size > 0 ? this.#strangers : this.#admitted;

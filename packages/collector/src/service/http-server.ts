@@ -70,6 +70,8 @@ export class HttpServer {
     if (!this.#listener.listening) return;
     const closed = this.#listener.close();
     this.#server.closeIdleConnections();
+    // Node leaves those on which nothing came, and TLS handshakes.
+    this.connections.cutStrangers();
     const cut = setTimeout(() => this.#server.closeAllConnections(), graceMs);
     await closed;
     clearTimeout(cut);

@@ -34,7 +34,8 @@ export class AuditRouter implements Component, Consumer {
     if (index.malformedCount > 0) {
       rejections.push({
         spans: index.malformedCount,
-        reason: "malformed span (broken fields, a repeated singular field, or an id of the wrong length)",
+        reason:
+          "malformed span (broken fields, a repeated singular field, an id of the wrong length, or a million attributes)",
       });
     }
     if (index.auditCount > 0) {

@@ -125,6 +125,7 @@ export class GrpcServer {
     if (!this.#listener.listening) return;
     const closed = this.#listener.close();
     for (const connection of this.#sessions.values()) connection.end();
+    this.connections.cutStrangers();
     const cut = setTimeout(() => {
       for (const connection of this.#sessions.values()) connection.cut();
     }, graceMs);
