@@ -1,7 +1,9 @@
-// CPU per inserted audit row, ours and the engine's: a segment as one Native block against JSONEachRow from objects.
+// CPU per inserted audit row, ours and the engine's: a segment as one Native block against JSONEachRow from objects. What the
+// engine spends afterwards to merge parts is the same for both, and stands apart.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { AuditWriter, EmbeddedEngine } from "@otel-audit/exporter-clickhouse";
 import { decodeRow, Ledger, readSegment } from "@otel-audit/ledger";
 import type { ClosedSegment } from "@otel-audit/ledger";
@@ -9,7 +11,8 @@ import { encodeTraces, scanTraces, SPAN_AUDIT } from "@otel-audit/otlp";
 import type { SpanData } from "@otel-audit/otlp";
 
 const ROWS = 20_000;
-const ROUNDS = 5;
+const WARM_UP = 3;
+const ROUNDS = 11;
 /** Linux counts process times in hundredths of a second. */
 const TICK_US = 10_000;
 
@@ -113,6 +116,17 @@ async function measure(engine: EmbeddedEngine, work: () => Promise<void>): Promi
   return { own: (own.user + own.system) / ROWS, engine: (engineMicroseconds(engine.pid) - engineBefore) / ROWS };
 }
 
+/** Waits until the engine merges no more. */
+async function settle(engine: EmbeddedEngine): Promise<void> {
+  let last = engineMicroseconds(engine.pid);
+  for (let quiet = 0; quiet < 3;) {
+    await sleep(100);
+    const now = engineMicroseconds(engine.pid);
+    quiet = now - last > TICK_US ? 0 : quiet + 1;
+    last = now;
+  }
+}
+
 function middle(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
@@ -132,16 +146,22 @@ const ledger = await Ledger.open({ dir: join(dir, "ledger"), maxSegmentAgeMs: 3_
 const writer = new AuditWriter(engine.writer);
 const native: Cost[] = [];
 const json: Cost[] = [];
-for (let round = 0; round <= ROUNDS; round++) {
+const engineAtStart = engineMicroseconds(engine.pid);
+let inserting = 0;
+for (let round = 0; round < WARM_UP + ROUNDS; round++) {
   const first = await segment(ledger, round * 2);
+  await settle(engine);
   const nativeCost = await measure(engine, () => writer.writeSegment(first));
   const rows = await objects(await segment(ledger, round * 2 + 1));
+  await settle(engine);
   const jsonCost = await measure(engine, () => insertJson(engine, rows));
-  // The first round warms both up.
-  if (round === 0) continue;
+  inserting += nativeCost.engine + jsonCost.engine;
+  if (round < WARM_UP) continue;
   native.push(nativeCost);
   json.push(jsonCost);
 }
+await settle(engine);
+const merging = (engineMicroseconds(engine.pid) - engineAtStart) / ROWS - inserting;
 await writer.close();
 await ledger.close();
 await engine.stop();
@@ -154,4 +174,7 @@ print("JSONEachRow from objects", peer);
 process.stdout.write(
   `Native costs ${((ours.own + ours.engine) / (peer.own + peer.engine)).toFixed(2)} of JSONEachRow, ` +
     `in the engine alone ${(ours.engine / peer.engine).toFixed(2)}\n`,
+);
+process.stdout.write(
+  `merging parts afterwards, a row of either, in the engine: ${(merging / ((WARM_UP + ROUNDS) * 2)).toFixed(1)}\n`,
 );

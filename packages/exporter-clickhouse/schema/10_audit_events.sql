@@ -131,6 +131,8 @@ ORDER BY (toDate32(Timestamp, 'UTC'), ActorId, Timestamp)
 SETTINGS
     index_granularity = 8192,
     ttl_only_drop_parts = 1,
+    -- Column by column, as the default is from 131,072 rows on, the merge of parts of a second each costs half.
+    vertical_merge_algorithm_min_rows_to_activate = 32768,
     fsync_after_insert = 1,
     fsync_part_directory = 1,
     min_rows_to_fsync_after_merge = 1,

@@ -46,6 +46,8 @@ const ONE_BLOCK: ClickHouseSettings = {
   max_insert_threads: "1",
   // A column of another type would store other values than were hashed.
   input_format_native_allow_types_conversion: 0,
+  // Every column is in the block: there is nothing to look up for one that is not.
+  input_format_defaults_for_omitted_fields: 0,
 };
 
 /** On replicas: an answer means a majority has the block, and a count sees what such an answer promised. */

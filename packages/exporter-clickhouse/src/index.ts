@@ -10,7 +10,7 @@ export type { SchemaOptions } from "./schema.ts";
 export { EmbeddedEngine, isEmbeddedAvailable } from "./embedded/index.ts";
 export type { EmbeddedAvailability, EmbeddedConnection, EmbeddedEngineOptions, EngineExit } from "./embedded/index.ts";
 export { transposeToNative } from "./native/transpose.ts";
-export type { ColumnType } from "./native/transpose.ts";
+export type { ColumnType } from "./native/types.ts";
 export { ClickHouseError } from "./errors.ts";
 export type { ClickHouseErrorCode } from "./errors.ts";
 export type { FailureReason } from "./failure-reason.ts";

@@ -4,6 +4,7 @@ import { COLUMNS, LedgerError, readSegment, ROW_FORMAT } from "@otel-audit/ledge
 import type { Compression } from "./http.ts";
 import { ClickHouseError } from "./errors.ts";
 import type { ClickHouseErrorCode } from "./errors.ts";
+import { auditOrder } from "./native/audit-order.ts";
 import { transposeToNative } from "./native/transpose.ts";
 import type { TransposeJob, TransposeReply } from "./transposer.ts";
 
@@ -49,7 +50,7 @@ async function transpose(job: TransposeJob): Promise<Uint8Array<ArrayBuffer>> {
       `${job.path}: ${segment.count} rows with hash ${segment.hash} on disk, ${job.count} with ${job.hash} were closed`,
     );
   }
-  return transposeToNative(rows, offsets, COLUMNS);
+  return transposeToNative(rows, offsets, COLUMNS, auditOrder(rows, offsets));
 }
 
 function compress(block: Uint8Array<ArrayBuffer>, compression: Compression): Uint8Array<ArrayBuffer> {

@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import { ClickHouseError } from "./errors.ts";
 import type { ClickHouseErrorCode } from "./errors.ts";
 import type { Compression } from "./http.ts";
-import type { ColumnType } from "./native/transpose.ts";
+import type { ColumnType } from "./native/types.ts";
 
 /** A message to the worker. */
 export type TransposeJob = { readonly id: number; readonly compression: Compression } & (

@@ -101,10 +101,7 @@ it("the queues of all workers together hold what is configured", async () => {
         RETRY,
         context,
         "traces",
-        async () => {
-          await gate.promise;
-          return undefined;
-        },
+        () => gate.promise,
       ),
   );
   const put = (queue: number, bytes: number): void =>

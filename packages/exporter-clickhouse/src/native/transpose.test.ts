@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { ClickHouseError } from "../errors.ts";
 import { varint } from "./byte-sink.ts";
 import { transposeToNative } from "./transpose.ts";
-import type { ColumnType } from "./transpose.ts";
+import type { ColumnType } from "./types.ts";
 
 const COLUMNS: readonly ColumnType[] = [
   { name: "small", type: "UInt16" },

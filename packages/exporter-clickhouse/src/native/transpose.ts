@@ -4,41 +4,13 @@ import { ArrayColumn, FixedColumn, LowCardinalityColumn, StringColumn } from "./
 import type { Column } from "./columns.ts";
 import { type Source, sourceOf } from "./source.ts";
 import { SteadyColumns, isSteady } from "./steady-columns.ts";
-
-/** A column by its name and ClickHouse type, as in the ledger's `COLUMNS`. */
-export interface ColumnType {
-  readonly name: string;
-  readonly type: string;
-}
+import { type ColumnType, type Layout, layoutOf } from "./types.ts";
 
 /** What takes the values of a tile: a column, or several at once. */
 type Unit = Pick<Column, "appendTile">;
 
 /** Rows of a tile: about 40 KB of audit rows, which stay in the second-level cache while all columns pass over them. */
 const TILE = 64;
-
-const WIDTHS: Readonly<Record<string, number>> = {
-  Bool: 1,
-  Int8: 1,
-  UInt8: 1,
-  Int16: 2,
-  UInt16: 2,
-  Date: 2,
-  Int32: 4,
-  UInt32: 4,
-  Float32: 4,
-  DateTime: 4,
-  Date32: 4,
-  IPv4: 4,
-  Int64: 8,
-  UInt64: 8,
-  Float64: 8,
-  DateTime64: 8,
-  Int128: 16,
-  UInt128: 16,
-  UUID: 16,
-  IPv6: 16,
-};
 
 /**
  * Turns RowBinary rows into one block of ClickHouse's Native format, which the engine takes in for a sixth of the cost:
@@ -48,6 +20,7 @@ const WIDTHS: Readonly<Record<string, number>> = {
  * @param offsets start of every row and, as the last entry, the end of the last one (count + 1 entries).
  * @param columns the columns of a row in order. Types: numbers, dates, UUID, IPv4 and IPv6, String, FixedString(n),
  *   LowCardinality(String), and Array and Map of them, nested at will.
+ * @param order numbers of the rows in the order of the block. Default: as they stand.
  * @returns the block, in a buffer of its own (transferable).
  * @throws ClickHouseError `BAD_ROWS` when a row does not end where the next one starts, `SCHEMA` for another type.
  */
@@ -55,18 +28,20 @@ export function transposeToNative(
   rows: Uint8Array,
   offsets: Uint32Array,
   columns: readonly ColumnType[],
+  order?: Uint32Array,
 ): Uint8Array<ArrayBuffer> {
   const count = Math.max(offsets.length - 1, 0);
   const source = sourceOf(rows);
-  const builders = columns.map(({ name, type }) => createColumn(type, count, name));
+  const builders = columns.map((column) => createColumn(layoutOf(column), count));
   const cursors = new Uint32Array(TILE);
   let units: readonly Unit[] = builders;
   for (let first = 0; first < count; first += TILE) {
     const size = Math.min(TILE, count - first);
-    cursors.set(offsets.subarray(first, first + size));
+    if (order === undefined) cursors.set(offsets.subarray(first, first + size));
+    else for (let i = 0; i < size; i++) cursors[i] = offsets[order[first + i]!]!;
     if (first === 0 && count > TILE) units = appendFirstTile(source, cursors, builders);
     else for (const unit of units) unit.appendTile(source, cursors, size);
-    checkEnds(cursors, offsets, first, size);
+    checkEnds(cursors, offsets, order, first, size);
   }
   for (const unit of units) if (unit instanceof SteadyColumns) unit.flush();
   const parts: Uint8Array[] = [varint(columns.length), varint(count)];
@@ -103,49 +78,29 @@ function appendFirstTile(source: Source, cursors: Uint32Array, builders: readonl
   return units;
 }
 
-function checkEnds(cursors: Uint32Array, offsets: Uint32Array, first: number, size: number): void {
+function checkEnds(
+  cursors: Uint32Array,
+  offsets: Uint32Array,
+  order: Uint32Array | undefined,
+  first: number,
+  size: number,
+): void {
   for (let i = 0; i < size; i++) {
-    if (cursors[i] === offsets[first + i + 1]) continue;
+    const row = order === undefined ? first + i : order[first + i]!;
+    if (cursors[i] === offsets[row + 1]) continue;
     throw new ClickHouseError(
       "BAD_ROWS",
-      `RowBinary: row ${first + i} ends at byte ${cursors[i]}, the next one starts at ${offsets[first + i + 1]}`,
+      `RowBinary: row ${row} ends at byte ${cursors[i]}, the next one starts at ${offsets[row + 1]}`,
     );
   }
 }
 
-function createColumn(type: string, rows: number, name: string): Column {
-  const [outer, args] = splitType(type);
-  const [first, second] = args;
-  if (outer === "String" && args.length === 0) return new StringColumn(rows);
-  if (outer === "LowCardinality" && first === "String") return new LowCardinalityColumn(rows);
-  if (outer === "Array" && first !== undefined && args.length === 1) {
-    return new ArrayColumn(createColumn(first, 0, name), undefined, rows);
-  }
-  if (outer === "Map" && first !== undefined && second !== undefined) {
-    return new ArrayColumn(createColumn(first, rows * 4, name), createColumn(second, rows * 4, name), rows);
-  }
-  const width = outer === "FixedString" ? Number(first) : WIDTHS[outer];
-  if (width !== undefined && Number.isInteger(width) && width > 0) return new FixedColumn(width, rows);
-  throw new ClickHouseError("SCHEMA", `column ${name}: type ${type} cannot be written as Native`);
-}
-
-/** `Map(LowCardinality(String), String)` to `["Map", ["LowCardinality(String)", "String"]]`. */
-function splitType(type: string): [outer: string, args: string[]] {
-  const open = type.indexOf("(");
-  if (open < 0) return [type, []];
-  const args: string[] = [];
-  let depth = 0;
-  let start = open + 1;
-  for (let i = open; i < type.length; i++) {
-    const char = type[i];
-    if (char === "(") depth++;
-    if (char === ")") depth--;
-    if ((char === "," && depth === 1) || (char === ")" && depth === 0)) {
-      args.push(type.slice(start, i).trim());
-      start = i + 1;
-    }
-  }
-  return [type.slice(0, open), args];
+function createColumn(layout: Layout, rows: number): Column {
+  if (layout.kind === "fixed") return new FixedColumn(layout.width, rows);
+  if (layout.kind === "string") return new StringColumn(rows);
+  if (layout.kind === "lowCardinality") return new LowCardinalityColumn(rows);
+  if (layout.kind === "array") return new ArrayColumn(createColumn(layout.element, 0), undefined, rows);
+  return new ArrayColumn(createColumn(layout.key, rows * 4), createColumn(layout.value, rows * 4), rows);
 }
 
 function join(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {

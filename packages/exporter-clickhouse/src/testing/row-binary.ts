@@ -1,5 +1,5 @@
 import { COLUMNS, ROW_FORMAT } from "@otel-audit/ledger";
-import type { ColumnType } from "../native/transpose.ts";
+import type { ColumnType } from "../native/types.ts";
 
 /** A value as a test writes it: numbers and times as bigint, binary as Uint8Array, maps as pairs. */
 type TestValue = string | number | bigint | Uint8Array | readonly TestValue[];

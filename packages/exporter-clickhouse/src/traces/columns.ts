@@ -1,4 +1,4 @@
-import type { ColumnType } from "../native/transpose.ts";
+import type { ColumnType } from "../native/types.ts";
 
 const LC = "LowCardinality(String)";
 const MAP = "Map(LowCardinality(String), String)";

@@ -27,10 +27,7 @@ export class ClickhouseTracesExporter implements Exporter {
       RETRY,
       context,
       "traces",
-      async ({ parts }) => {
-        await this.#insert(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
-        return undefined;
-      },
+      ({ parts }) => this.#insert(parts.length === 1 ? parts[0]! : Buffer.concat(parts)),
       BATCHING,
     );
   }

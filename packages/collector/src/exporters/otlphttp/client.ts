@@ -10,8 +10,7 @@ const MAX_RETRY_AFTER_MS = 86_400_000;
 
 export interface Answer {
   readonly status: number;
-  readonly contentType: string | undefined;
-  readonly body: Buffer;
+  readonly text: string;
   /** Milliseconds that the server wants to be left alone; 0: it does not say. */
   readonly retryAfterMs: number;
 }
@@ -84,8 +83,7 @@ function readAnswer(outgoing: ClientRequest): Promise<Answer> {
       response.once("end", () =>
         resolve({
           status: response.statusCode ?? 0,
-          contentType: response.headers["content-type"],
-          body: Buffer.concat(chunks),
+          text: Buffer.concat(chunks).toString("utf8"),
           retryAfterMs: retryAfterMs(response.headers["retry-after"]),
         }),
       );
