@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { tempDir } from "../test/support/index.ts";
 import { startBackend, type Backend } from "./collector/backend.ts";
+import { helpOf, within, type Tell } from "./collector/bounded.ts";
 import { openClient, sendAll, type Protocol } from "./collector/client.ts";
 import { startDatabase, type Database } from "./collector/database.ts";
 import { Requests, SPANS } from "./collector/spans.ts";
@@ -13,6 +14,7 @@ import { stagesOf } from "./collector/stages.ts";
 import { findPeer, startOurs, type Environment, type Peer, type Subject } from "./collector/subject.ts";
 import { cpuByThread, cpuMicros } from "./collector/usage.ts";
 
+helpOf(import.meta.filename);
 const { values: options } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
@@ -108,13 +110,16 @@ function figure(micros: number | undefined): string {
     .padStart(9)}/s`;
 }
 
-async function compare(bench: Bench, peer: Peer | undefined, auditEvery: number): Promise<void> {
+async function compare(bench: Bench, peer: Peer | undefined, auditEvery: number, tell: Tell): Promise<void> {
   const requests = new Requests(auditEvery);
   const cells = [false, true].flatMap((gzip) => PROTOCOLS.map((protocol) => ({ gzip, protocol })));
   const sides = [startOurs, ...(peer ? [(env: Environment) => peer.start(env)] : [])];
   const figures: (number | undefined)[][][] = sides.map(() => cells.map(() => []));
   for (let round = 0; round < ROUNDS; round++) {
     for (const [side, start] of sides.entries()) {
+      tell(
+        `${Math.round(100 / auditEvery)}% audit, round ${round + 1} of ${ROUNDS}, ${side === 0 ? "ours" : "the peer"}`,
+      );
       const subject = await start(bench.env);
       try {
         for (const cell of cells) await bench.measure(subject, requests, cell, WARM_UP);
@@ -152,17 +157,22 @@ async function profile(bench: Bench): Promise<void> {
   }
 }
 
-const bench = await Bench.start();
-if (options.profile) {
-  await profile(bench);
-} else {
-  const peer = options.ours ? undefined : findPeer();
-  process.stdout.write(
-    `peer: ${peer?.description ?? "left out"}\n` +
-      `${REQUESTS} requests of ${SPANS} spans, ${Math.round(new Requests(5).bytes / SPANS)} bytes a span, ${CONNECTIONS} connections; ` +
-      `CPU of the whole process a span, spans a CPU second; median of ${ROUNDS}\n\n` +
-      `${"".padEnd(24)}${"ours".padStart(24)}  ${"peer".padStart(24)}   ratio\n`,
-  );
-  for (const auditEvery of [5, 1]) await compare(bench, peer, auditEvery);
+async function run(tell: Tell): Promise<void> {
+  const bench = await Bench.start();
+  if (options.profile) {
+    await profile(bench);
+  } else {
+    const peer = options.ours ? undefined : findPeer();
+    process.stdout.write(
+      `peer: ${peer?.description ?? "left out"}\n` +
+        `${REQUESTS} requests of ${SPANS} spans, ${Math.round(new Requests(5).bytes / SPANS)} bytes a span, ${CONNECTIONS} connections; ` +
+        `CPU of the whole process a span, spans a CPU second; median of ${ROUNDS}\n\n` +
+        `${"".padEnd(24)}${"ours".padStart(24)}  ${"peer".padStart(24)}   ratio\n`,
+    );
+    for (const auditEvery of [5, 1]) await compare(bench, peer, auditEvery, tell);
+  }
+  await bench.stop();
 }
-await bench.stop();
+
+// Sixteen figures a round, of which a busy machine takes a minute each.
+await within(import.meta.filename, 60 + ROUNDS * 16 * 60, run);

@@ -20,9 +20,9 @@ export interface Content {
   readonly coding: string | undefined;
   /** As it is sent. */
   readonly body: Buffer;
-  /** Before it was compressed. */
-  readonly plain: Buffer;
   readonly expected: Expected;
+  /** As the pipelines see what is `taken`. */
+  readonly protobuf: Uint8Array | undefined;
   /** Nothing was done to it: all of its records have to be stored. */
   readonly valid: boolean;
 }
@@ -36,12 +36,13 @@ export function contentOf(n: number, seed: number, canaries: Canaries, only?: "p
   const make = (): Field[] => validRequest(author);
   const plain = json ? jsonBody(make, valid, random) : protobufBody(make, valid, random);
   const encoding = json ? "application/json" : "application/x-protobuf";
-  const read = expectation(plain, json);
-  if (!random.chance(valid ? 0.3 : 0.1))
-    return { n, encoding, coding: undefined, body: plain, plain, expected: read, valid };
+  const protobuf = protobufOf(plain, json);
+  const request = { n, encoding, coding: undefined, body: plain, protobuf, valid } as const;
+  const expected = protobuf === undefined ? "invalid" : "taken";
+  if (!random.chance(valid ? 0.3 : 0.1)) return { ...request, expected };
   const { coding, body, holds } = compress(plain, random);
-  if (holds === "all") return { n, encoding, coding, body, plain, expected: read, valid };
-  return { n, encoding, coding, body, plain, expected: holds === "too much" ? "too large" : "any", valid: false };
+  if (holds === "all") return { ...request, coding, body, expected };
+  return { ...request, coding, body, expected: holds === "too much" ? "too large" : "any", valid: false };
 }
 
 function protobufBody(make: () => Field[], valid: boolean, random: Random): Buffer {
@@ -63,15 +64,10 @@ function jsonBody(make: () => Field[], valid: boolean, random: Random): Buffer {
   return roll < 0.9 ? mutateBytes(json(), random) : splice(json(), json(), random);
 }
 
-/** What the parser says of it here, where nobody else uses its memory. */
-function expectation(plain: Buffer, json: boolean): Expected {
-  return protobufOf(plain, json) === undefined ? "invalid" : "taken";
-}
-
 const index = new SpanIndex();
 
-/** A body as the pipelines see it; undefined when it cannot be read. */
-export function protobufOf(plain: Uint8Array, json: boolean): Uint8Array | undefined {
+/** A body as the parser reads it here, where nobody else uses its memory; undefined when it cannot be read. */
+function protobufOf(plain: Uint8Array, json: boolean): Uint8Array | undefined {
   try {
     const bytes = json ? jsonToProtobuf(plain) : plain;
     scanTraces(bytes, index);

@@ -5,7 +5,7 @@ import { grpcRequest } from "./grpc-requests.ts";
 import { HttpLane, type HttpJob } from "./http-lane.ts";
 import { oddHttp, plainHttp } from "./http-requests.ts";
 import { exchange } from "./odd-lane.ts";
-import { contentOf, protobufOf, type Content } from "./requests.ts";
+import { contentOf, type Content } from "./requests.ts";
 
 /** Milliseconds after which an answer counts as late. On a busy machine all are: what is late is asked again, alone. */
 const LATE_MS = 1_000;
@@ -89,7 +89,7 @@ export class Traffic {
     const content = this.content(n);
     if (content.expected !== "taken") return undefined;
     if (wayOf(n) === "grpc" && grpcRequest(content, this.#options.seed).expected === "any") return undefined;
-    return protobufOf(content.plain, content.encoding === "application/json");
+    return content.protobuf;
   }
 
   content(n: number): Content {

@@ -10,7 +10,7 @@ import { OtlpError } from "./errors.ts";
 import { EventFields, LinkFields, ScopeFields, SpanFields } from "./fields.ts";
 import { readEvent, readLink, readResource, readScope, readSpan } from "./read.ts";
 import { readAnyValue, readAttributes } from "./read-value.ts";
-import { encodePartialSuccess, encodeStatus, statusToJson } from "./response.ts";
+import { decodePartialSuccess, encodePartialSuccess, encodeStatus, statusToJson } from "./response.ts";
 import { scanTraces } from "./scan.ts";
 import { type AttributeValue, DoubleValue } from "./value.ts";
 
@@ -182,6 +182,22 @@ describe("encode and decode", () => {
     });
     expect(proto.rpcStatus.toObject(proto.rpcStatus.decode(encodeStatus(3, "no")))).toEqual({ code: 3, message: "no" });
     expect(encodeStatus(0, "")).toHaveLength(0);
+  });
+
+  test("a partial success comes back, and nothing else is taken for one", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+        fc.string({ unit: "grapheme", minLength: 1 }),
+        (rejected, message) => {
+          const bytes = encodePartialSuccess(rejected, message);
+          expect(decodePartialSuccess(bytes)).toEqual({ rejected, message });
+          expect(decodePartialSuccess(bytes.subarray(0, -1))).toBeUndefined();
+        },
+      ),
+    );
+    fc.assert(fc.property(fc.uint8Array(), (bytes) => void decodePartialSuccess(bytes)));
+    expect(decodePartialSuccess(new Uint8Array())).toBeUndefined();
   });
 
   test("a Status comes back with its RetryInfo, in protobuf and in JSON", () => {

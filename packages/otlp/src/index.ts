@@ -7,7 +7,7 @@ export { EventFields, LinkFields, ScopeFields, SpanFields } from "./fields.ts";
 export { AttributeList, MAX_VALUE_DEPTH, ValueKind } from "./attributes.ts";
 export { encodeAttribute, encodeSpan, encodeTraces, frameSpans } from "./encode.ts";
 export { decodeSpan, decodeTraces } from "./decode.ts";
-export { encodePartialSuccess, encodeStatus, statusToJson } from "./response.ts";
+export { decodePartialSuccess, encodePartialSuccess, encodeStatus, statusToJson } from "./response.ts";
 export { type JsonLimits, jsonToProtobuf } from "./json-to-protobuf.ts";
 export { protobufToJson } from "./json-write.ts";
 export { countItems } from "./count.ts";

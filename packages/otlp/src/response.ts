@@ -1,3 +1,4 @@
+import { LEN, uint32At, valueEnd, varint32End } from "./wire.ts";
 import { ByteWriter } from "./writer.ts";
 
 /**
@@ -16,6 +17,40 @@ export function encodePartialSuccess(rejectedSpans: number, message: string): Ui
   writeMessage(writer, message);
   writer.close(mark);
   return writer.finish();
+}
+
+/** What such an answer says, that of logs and metrics too: the fields are the same. Undefined for an empty or a broken one. */
+export function decodePartialSuccess(bytes: Uint8Array): { rejected: number; message: string } | undefined {
+  let found: { rejected: number; message: string } | undefined;
+  const whole = eachField(bytes, 0, bytes.length, (tag, start, end) => {
+    if (tag !== 0x0a) return true;
+    const partial = (found ??= { rejected: 0, message: "" });
+    return eachField(bytes, start, end, (inner, from, to) => {
+      if (inner === 0x08) partial.rejected = uint32At(bytes, from, to);
+      if (inner === 0x12) partial.message = Buffer.from(bytes.subarray(from, to)).toString("utf8");
+      return true;
+    });
+  });
+  return whole ? found : undefined;
+}
+
+/** False when it is no sequence of whole fields, or `visit` says so. */
+function eachField(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  visit: (tag: number, start: number, end: number) => boolean,
+): boolean {
+  for (let pos = start; pos < end;) {
+    const tagEnd = varint32End(bytes, pos, end);
+    if (tagEnd < 0) return false;
+    const tag = uint32At(bytes, pos, tagEnd);
+    const next = valueEnd(bytes, tagEnd, end, tag, 1);
+    if (next < 0) return false;
+    if (!visit(tag, (tag & 7) === LEN ? varint32End(bytes, tagEnd, end) : tagEnd, next)) return false;
+    pos = next;
+  }
+  return true;
 }
 
 const RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo";

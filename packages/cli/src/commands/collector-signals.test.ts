@@ -97,8 +97,8 @@ it("ends at once at a second signal, and the next start has what was acknowledge
     expect(await collector.kill("SIGINT")).toEqual({ code: null, signal: "SIGINT" });
   }
   await using next = await ready(at);
-  const metrics = await (await fetch(`${state(at).endpoints.metrics}/metrics`)).text();
-  expect(metrics).toMatch(/^otel_audit_log_bytes(\{.*\})? [1-9]/m);
+  const metrics = async (): Promise<string> => (await fetch(`${state(at).endpoints.metrics}/metrics`)).text();
+  await expect.poll(metrics).toMatch(/^otel_audit_log_bytes(\{.*\})? [1-9]/m);
   process.kill(next.pid, "SIGINT");
   await next.waitForLine("the collector stops");
   expect(await next.kill("SIGTERM")).toEqual({ code: null, signal: "SIGTERM" });

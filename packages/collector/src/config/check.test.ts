@@ -1,29 +1,8 @@
 // What components of a configuration say about each other.
 import { describe, expect, it } from "vitest";
-import { CollectorError } from "../errors.ts";
 import { parseConfig } from "./config.ts";
+import { MINIMAL, messageOf } from "../testing/config.ts";
 import { DEFAULT_CONFIG } from "./default-config.ts";
-
-const MINIMAL = `
-receivers:
-  otlp: { protocols: { http: {} } }
-exporters:
-  otlphttp: { endpoint: "http://127.0.0.1:4319" }
-  clickhouse_audit: { endpoint: "http://127.0.0.1:4318" }
-service:
-  pipelines:
-    traces: { receivers: [otlp], exporters: [otlphttp, clickhouse_audit] }
-`;
-
-function messageOf(text: string): string {
-  try {
-    parseConfig(text);
-  } catch (error) {
-    if (error instanceof CollectorError && error.code === "INVALID_CONFIG") return error.message;
-    throw error;
-  }
-  throw new Error("the configuration was accepted");
-}
 
 describe("checkReferences", () => {
   it("accepts listeners that are apart, and what no pipeline uses", () => {

@@ -1,28 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { CollectorError } from "../errors.ts";
 import { parseConfig } from "./config.ts";
+import { MINIMAL, messageOf } from "../testing/config.ts";
 import { DEFAULT_CONFIG } from "./default-config.ts";
-
-const MINIMAL = `
-receivers:
-  otlp: { protocols: { http: {} } }
-exporters:
-  otlphttp: { endpoint: "http://127.0.0.1:4319" }
-  clickhouse_audit: { endpoint: "http://127.0.0.1:4318" }
-service:
-  pipelines:
-    traces: { receivers: [otlp], exporters: [otlphttp, clickhouse_audit] }
-`;
-
-function messageOf(text: string, env: Record<string, string> = {}): string {
-  try {
-    parseConfig(text, { file: "config.yaml", env });
-  } catch (error) {
-    if (error instanceof CollectorError && error.code === "INVALID_CONFIG") return error.message;
-    throw error;
-  }
-  throw new Error("the configuration was accepted");
-}
 
 function metricsOf(telemetry: string): unknown {
   const text = MINIMAL.replace("service:\n", `service:\n  telemetry: { metrics: ${telemetry} }\n`);

@@ -101,7 +101,10 @@ it("the queues of all workers together hold what is configured", async () => {
         RETRY,
         context,
         "traces",
-        () => gate.promise,
+        async () => {
+          await gate.promise;
+          return undefined;
+        },
       ),
   );
   const put = (queue: number, bytes: number): void =>

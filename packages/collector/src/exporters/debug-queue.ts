@@ -72,8 +72,15 @@ export interface Outgoing {
   readonly contentType: DebugRequest["contentType"];
 }
 
-/** Resolves when the destination has taken the request and nothing reads its bytes any more. */
-export type Send = (request: Outgoing, signal: AbortSignal) => Promise<void>;
+/** What a destination has refused for good of a request that it has taken. */
+export interface PartialSuccess {
+  /** Spans, log records or metric points; 0 where it only warns. */
+  readonly rejected: number;
+  readonly message: string;
+}
+
+/** Resolves when the destination has taken the request, all or part of it, and nothing reads its bytes any more. */
+export type Send = (request: Outgoing, signal: AbortSignal) => Promise<PartialSuccess | undefined>;
 
 /**
  * A worker's queue of debug telemetry: those of all workers together are bounded in requests and bytes. `put` never waits; a
@@ -96,6 +103,7 @@ export class DebugQueue {
   readonly #signal: Signal;
   readonly #batching: Batching | undefined;
   readonly #givenUp = new LimitedLine(LINE_EVERY_MS);
+  readonly #partial = new LimitedLine(LINE_EVERY_MS);
   readonly #failed = new LimitedLine(AWAY_EVERY_MS);
   /** A line has said that the destination takes nothing. */
   #away = false;
@@ -231,8 +239,8 @@ export class DebugQueue {
     for (let backoff = this.#retry.initialMs; ; backoff = Math.min(backoff * 2, this.#retry.maxMs)) {
       let wait = backoff * (0.5 + Math.random() / 2);
       try {
-        await this.#send(outgoing, this.#abort.signal);
-        telemetry.sent[this.#signal].inc({ exporter: id }, items);
+        const partial = await this.#send(outgoing, this.#abort.signal);
+        this.#countTaken(items, partial);
         if (this.#away) log.info({ signal: this.#signal }, "debug requests are taken again");
         this.#away = false;
         for (const { memory } of requests) memory?.release();
@@ -258,6 +266,18 @@ export class DebugQueue {
       }
       await scheduler.wait(wait, { signal: this.#abort.signal }).catch(() => {});
     }
+  }
+
+  #countTaken(items: number, partial: PartialSuccess | undefined): void {
+    const { telemetry, id, log } = this.#context;
+    // A destination may say anything.
+    const rejected = Math.min(items, partial?.rejected ?? 0);
+    telemetry.sent[this.#signal].inc({ exporter: id }, items - rejected);
+    if (!partial) return;
+    telemetry.sendFailed[this.#signal].inc({ exporter: id }, rejected);
+    const requests = this.#partial.due();
+    if (requests > 0)
+      log.warn({ signal: this.#signal, ...partial, requests }, "debug requests were taken in part, or with a warning");
   }
 
   /** They are tried for minutes before one is given up. */

@@ -216,7 +216,7 @@ async function checkGrants(rows: AskRows): Promise<void> {
   }
 }
 
-/** Creates the folders, for this user only, and clears what a killed process left in the spool. */
+/** Creates the folders, for this user only. */
 export function prepareFolders(dataDir: string): EngineFolders {
   const folders: EngineFolders = {
     engine: join(dataDir, "engine"),
@@ -230,6 +230,7 @@ export function prepareFolders(dataDir: string): EngineFolders {
   return folders;
 }
 
+/** What a killed process left of bodies on their way in. */
 export function clearSpool(folders: EngineFolders): void {
   for (const file of readdirSync(folders.spool)) rmSync(join(folders.spool, file), { force: true });
 }

@@ -27,7 +27,10 @@ export class ClickhouseTracesExporter implements Exporter {
       RETRY,
       context,
       "traces",
-      ({ parts }) => this.#insert(parts.length === 1 ? parts[0]! : Buffer.concat(parts)),
+      async ({ parts }) => {
+        await this.#insert(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
+        return undefined;
+      },
       BATCHING,
     );
   }

@@ -10,7 +10,8 @@ const MAX_RETRY_AFTER_MS = 86_400_000;
 
 export interface Answer {
   readonly status: number;
-  readonly text: string;
+  readonly contentType: string | undefined;
+  readonly body: Buffer;
   /** Milliseconds that the server wants to be left alone; 0: it does not say. */
   readonly retryAfterMs: number;
 }
@@ -83,7 +84,8 @@ function readAnswer(outgoing: ClientRequest): Promise<Answer> {
       response.once("end", () =>
         resolve({
           status: response.statusCode ?? 0,
-          text: Buffer.concat(chunks).toString("utf8"),
+          contentType: response.headers["content-type"],
+          body: Buffer.concat(chunks),
           retryAfterMs: retryAfterMs(response.headers["retry-after"]),
         }),
       );

@@ -78,6 +78,23 @@ describe("OtlphttpExporter", () => {
     await out.shutdown();
   });
 
+  it.each([
+    ["application/x-protobuf", Buffer.from([0x0a, 0x07, 0x08, 0x01, 0x12, 0x03, 0x62, 0x61, 0x64])],
+    ["application/json", Buffer.from('{"partialSuccess":{"rejectedSpans":"1","errorMessage":"bad"}}')],
+  ])("counts what a backend refuses of a request that it takes, in %s", async (contentType, answer) => {
+    const server = createServer((request, response) => {
+      request.resume().once("end", () => response.setHeader("content-type", contentType).end(answer));
+    });
+    const endpoint = `http://127.0.0.1:${await listen(server)}`;
+    const { exporter: out, context } = exporter({ endpoint });
+    for (const name of ["a", "b", "c"]) await out.consume(batch(name));
+    await out.shutdown();
+    await closeServer(server);
+    expect([await count(context.telemetry.sent.traces), await count(context.telemetry.sendFailed.traces)]).toEqual([
+      2, 1,
+    ]);
+  });
+
   it("drops the oldest when the queue is full, counted, and never waits", async () => {
     const { exporter: out, context } = exporter({
       sending_queue: { queue_size: 2, num_consumers: 1, batch: { max_size: 0 } },

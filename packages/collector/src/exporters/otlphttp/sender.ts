@@ -5,10 +5,14 @@ import { DebugQueue, PermanentError, RetryLater, type DebugRequest, type Outgoin
 import { redactUrl } from "../../config/secret.ts";
 import type { QueueRoom } from "../queue-room.ts";
 import { OtlpClient } from "./client.ts";
+import { partialSuccess } from "./partial-success.ts";
 import { signalUrl, type OtlphttpConfig } from "./config.ts";
 import type { ClientTls } from "../client-tls.ts";
 
 const gzipAsync = promisify<Uint8Array, Buffer>(gzip);
+
+/** Characters of an answer in a log line. */
+const MAX_SHOWN = 200;
 
 /** The only HTTP statuses that an OTLP client may retry (OTLP specification, "OTLP/HTTP Response"). */
 const RETRYABLE = new Set([429, 502, 503, 504]);
@@ -59,9 +63,11 @@ export class SignalSender {
       ...(compress && { "content-encoding": "gzip" }),
     };
     const body = compress ? [await this.#compress(request)] : request.parts;
-    const { status, text, retryAfterMs } = await this.#client.post(body, headers, signal);
-    if (status >= 200 && status < 300) return;
-    const message = `${redactUrl(this.#url)} answered ${status}: ${text.slice(0, 200)}`;
+    const answer = await this.#client.post(body, headers, signal);
+    const { status, retryAfterMs } = answer;
+    if (status >= 200 && status < 300) return partialSuccess(answer);
+    const text = answer.body.toString("utf8").slice(0, MAX_SHOWN);
+    const message = `${redactUrl(this.#url)} answered ${status}: ${text}`;
     throw RETRYABLE.has(status) ? new RetryLater(message, retryAfterMs) : new PermanentError(message);
   };
 
