@@ -155,15 +155,22 @@ export class JsonReader {
 
   /** Reads a number and gives its text. */
   number(): string {
+    const start = this.#scanNumber();
+    return this.#bytes.toString("latin1", start, this.#pos);
+  }
+
+  /** Gives the position of its first byte. */
+  #scanNumber(): number {
     this.#peek();
+    const bytes = this.#bytes;
     const start = this.#pos;
-    while (isNumberByte(this.#bytes[this.#pos])) this.#pos++;
-    const digits = this.#bytes.toString("latin1", start, this.#pos);
-    if (!NUMBER.test(digits)) {
-      this.#pos = start;
-      this.fail("expected a value");
-    }
-    return digits;
+    let at = start;
+    // Nothing but digits, and the first of them is not 0: most numbers.
+    let plain = bytes[start] !== 0x30;
+    for (; isNumberByte(bytes[at]); at++) if (!isDigit(bytes[at]!)) plain = false;
+    if (at === start || (!plain && !NUMBER.test(bytes.toString("latin1", start, at)))) this.fail("expected a value");
+    this.#pos = at;
+    return start;
   }
 
   /** Reads `true`, `false` or `null`. */
@@ -175,17 +182,42 @@ export class JsonReader {
     this.#pos += word.length;
   }
 
-  /** Reads whatever comes and forgets it. */
+  /** Reads whatever comes and makes nothing of it: a large body may be nothing but this. */
   skip(): void {
     const kind = this.kind();
-    if (kind === "object") this.object(this.#skip);
+    if (kind === "object") this.#skipObject();
     else if (kind === "array") this.array(this.#skip);
-    else if (kind === "string") this.string();
-    else if (kind === "number") this.number();
+    else if (kind === "string") this.#skipString();
+    else if (kind === "number") this.#scanNumber();
     else this.literal(kind);
   }
 
   readonly #skip = (): void => this.skip();
+
+  #skipObject(): void {
+    this.#enter();
+    if (this.#peek() === CLOSE_BRACE) return this.#leave();
+    for (;;) {
+      if (this.#peek() !== QUOTE) this.fail("expected a key");
+      this.#skipString();
+      if (this.#peek() !== COLON) this.fail('expected ":"');
+      this.#pos++;
+      this.skip();
+      const next = this.#peek();
+      if (next === CLOSE_BRACE) return this.#leave();
+      if (next !== COMMA) this.fail('expected "," or "}"');
+      this.#pos++;
+    }
+  }
+
+  #skipString(): void {
+    const before = this.#pos;
+    this.#scanString();
+    if (this.#plain) return;
+    // Its escapes may be wrong.
+    this.#pos = before;
+    this.string();
+  }
 
   /** Nothing but white space may follow. */
   finish(): void {
@@ -257,8 +289,11 @@ export class JsonReader {
   }
 }
 
+function isDigit(byte: number): boolean {
+  return byte >= 0x30 && byte <= 0x39;
+}
+
 function isNumberByte(byte: number | undefined): boolean {
   if (byte === undefined) return false;
-  if (byte >= 0x30 && byte <= 0x39) return true;
-  return byte === 0x2d || byte === 0x2b || byte === 0x2e || byte === 0x65 || byte === 0x45;
+  return isDigit(byte) || byte === 0x2d || byte === 0x2b || byte === 0x2e || byte === 0x65 || byte === 0x45;
 }

@@ -215,7 +215,15 @@ const RANGES = {
   fixed64: [0n, 2n ** 64n - 1n],
 } as const;
 
+/** In every range, and most of what is no time. */
+const SMALL_INTEGER = /^(?:0|[1-9]\d{0,8})$/;
+
 function writeInteger(writer: ByteWriter, tag: number, type: keyof typeof RANGES, value: string): boolean {
+  if ((type === "int64" || type === "enum" || type === "uint32") && SMALL_INTEGER.test(value)) {
+    writer.varint(tag);
+    writer.varint(Number(value));
+    return true;
+  }
   const integer = parseInteger(value);
   const [least, most] = RANGES[type];
   if (integer === undefined || integer < least || integer > most) return false;

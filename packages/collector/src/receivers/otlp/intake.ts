@@ -10,12 +10,15 @@ import { decode, receive, type Body } from "./body.ts";
 import { InFlight, type BodyLimits, type Chunks } from "./in-flight.ts";
 import type { Coding } from "./inflate.ts";
 import { RequestError } from "./request-error.ts";
+import { Turns } from "./turns.ts";
 
 /** Indexes kept for reuse, and how large one may be: more is left to the garbage collector. */
 const KEEP_INDEXES = 64;
 const KEEP_INDEX_SPANS = 16_384;
 /** Milliseconds between two log lines about refused requests. */
 const WARN_EVERY_MS = 1_000;
+/** Bodies that take more than 10 ms to read wait for each other. */
+const LARGE_BYTES = 1024 * 1024;
 /** Different reasons that one answer tells. */
 const MAX_REASONS = 8;
 
@@ -55,6 +58,7 @@ export class Intake {
   #stopping = false;
   readonly #refusals = new LimitedLine(WARN_EVERY_MS);
   readonly #cuts = new LimitedLine(WARN_EVERY_MS);
+  readonly #turns = new Turns();
 
   constructor(maxInFlight: number, next: Next, context: CreateContext) {
     this.#next = next;
@@ -92,6 +96,7 @@ export class Intake {
     try {
       const { chunks, coding } = call.unwrap(await receive(call.stream, limits, overhead));
       const body = await decode(chunks, coding, limits, this.#context.memory);
+      if (body.bytes.length > LARGE_BYTES) await this.#turns.next();
       if (signal !== "traces") return await this.#forward(signal, body, call);
       if (encoding !== "application/json") return await this.#scan(body, call);
       const bytes = jsonToProtobuf(body.bytes, { maxBytes: maxBody });
