@@ -6,7 +6,7 @@ import { MAX_HEADER_BYTES } from "../../service/http-server.ts";
 import type { Place } from "../../service/listener.ts";
 import { VERSION } from "../../service/version.ts";
 import type { GrpcConfig } from "./config.ts";
-import { Doorkeeper } from "./credentials.ts";
+import { Doorkeeper } from "./doorkeeper.ts";
 import { FRAME_BYTES, frame, percentEncode, unframe } from "./grpc-frame.ts";
 import { GrpcServer } from "./grpc-server.ts";
 import { COLLECTOR_HEADER } from "./http.ts";

@@ -8,7 +8,7 @@ import { HttpServer } from "../../service/http-server.ts";
 import type { Place } from "../../service/listener.ts";
 import { VERSION } from "../../service/version.ts";
 import type { HttpConfig } from "./config.ts";
-import { Doorkeeper } from "./credentials.ts";
+import { Doorkeeper } from "./doorkeeper.ts";
 import { parseCoding } from "./inflate.ts";
 import type { Encoding, Intake, Outcome } from "./intake.ts";
 import { CONNECT, answerParserError, type OpenRequest, type ParserError } from "./parser-error.ts";
