@@ -18,18 +18,21 @@ const CAPACITY_SECONDS = options.quick ? 3 : 10;
 
 type Start = (env: Environment) => Promise<Subject>;
 
-async function using<T>(start: Start, setting: Setting, use: (subject: Subject) => Promise<T>): Promise<T> {
+/** Process and database are new each time: nothing waits from what was before, and no keys are read from a full table. */
+async function using<T>(start: Start, use: (subject: Subject, setting: Setting) => Promise<T>): Promise<T> {
+  const setting = await Setting.start();
   const subject = await start(setting.env);
   try {
-    return await use(subject);
+    return await use(subject, setting);
   } finally {
     await subject.stop();
+    await setting.stop();
   }
 }
 
 /** Requests a second. */
-function capacity(start: Start, setting: Setting): Promise<number> {
-  return using(start, setting, async (subject) => {
+function capacity(start: Start): Promise<number> {
+  return using(start, async (subject, setting) => {
     await setting.flood(subject, WARM_UP_SECONDS);
     return (await setting.flood(subject, CAPACITY_SECONDS)).perSecond;
   });
@@ -52,12 +55,12 @@ class Turns {
     this.#rate = rate;
   }
 
-  /** In a new process, so that nothing waits from what was before. A side that fails does not end the other. */
-  async turn(setting: Setting, tell: Tell): Promise<void> {
+  /** A side that fails does not end the other. */
+  async turn(tell: Tell): Promise<void> {
     if (this.failed) return;
     tell(`${this.#name} at ${spansPerSecond(this.#rate)}`);
     try {
-      await using(this.#start, setting, async (subject) => {
+      await using(this.#start, async (subject, setting) => {
         await setting.paced(subject, this.#rate, WARM_UP_SECONDS);
         const { latencies, refused, unanswered } = await setting.paced(subject, this.#rate, SECONDS);
         this.#latencies.push(...latencies);
@@ -93,19 +96,17 @@ function ratios(what: string, own: Turns, other: Turns): string {
 async function run(tell: Tell): Promise<void> {
   const peer = findPeer();
   const startPeer: Start = (env) => peer.start(env);
-  const setting = await Setting.start();
   tell("the most that ours acknowledges");
-  const most = await capacity(startOurs, setting);
+  const most = await capacity(startOurs);
   tell(`${spansPerSecond(most)}; the most that the peer acknowledges`);
-  const peersMost = await capacity(startPeer, setting);
+  const peersMost = await capacity(startPeer);
   tell(spansPerSecond(peersMost));
   const own = new Turns("ours, half of its maximum", startOurs, most / 2);
   const other = new Turns("peer, half of its maximum", startPeer, peersMost / 2);
   const same = new Turns("ours, at the peer's rate", startOurs, peersMost / 2);
   for (let round = 0; round < ROUNDS; round++) {
-    for (const turns of [own, other, same]) await turns.turn(setting, tell);
+    for (const turns of [own, other, same]) await turns.turn(tell);
   }
-  await setting.stop();
   process.stdout.write(
     `peer: ${peer.description}\nmilliseconds until a request is acknowledged; ${ROUNDS} turns of ${SECONDS} s\n` +
       `${"".padEnd(30)}${"rate".padStart(18)}  requests      p50      p99    p99.9    worst\n` +
