@@ -110,7 +110,7 @@ function figure(micros: number | undefined): string {
     .padStart(9)}/s`;
 }
 
-async function compare(bench: Bench, peer: Peer | undefined, auditEvery: number, tell: Tell): Promise<void> {
+async function compare(peer: Peer | undefined, auditEvery: number, tell: Tell): Promise<void> {
   const requests = new Requests(auditEvery);
   const cells = [false, true].flatMap((gzip) => PROTOCOLS.map((protocol) => ({ gzip, protocol })));
   const sides = [startOurs, ...(peer ? [(env: Environment) => peer.start(env)] : [])];
@@ -120,6 +120,8 @@ async function compare(bench: Bench, peer: Peer | undefined, auditEvery: number,
       tell(
         `${Math.round(100 / auditEvery)}% audit, round ${round + 1} of ${ROUNDS}, ${side === 0 ? "ours" : "the peer"}`,
       );
+      // Beside a full table a start would read the keys of its records, into the first figures.
+      const bench = await Bench.start();
       const subject = await start(bench.env);
       try {
         for (const cell of cells) await bench.measure(subject, requests, cell, WARM_UP);
@@ -128,6 +130,7 @@ async function compare(bench: Bench, peer: Peer | undefined, auditEvery: number,
         }
       } finally {
         await subject.stop();
+        await bench.stop();
       }
     }
   }
@@ -139,7 +142,8 @@ async function compare(bench: Bench, peer: Peer | undefined, auditEvery: number,
   }
 }
 
-async function profile(bench: Bench): Promise<void> {
+async function profile(): Promise<void> {
+  const bench = await Bench.start();
   const folder = tempDir("bench-profile");
   const subject = await startOurs({ ...bench.env, NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${folder}` });
   const requests = new Requests(5);
@@ -147,6 +151,7 @@ async function profile(bench: Bench): Promise<void> {
   const micros = await bench.measure(subject, requests, { gzip: false, protocol: "http" }, WARM_UP + REQUESTS);
   const threads = cpuByThread(subject.pid);
   await subject.stop();
+  await bench.stop();
   for (const [name, used] of Object.entries(before)) threads[name] = (threads[name] ?? 0) - used;
   const spans = (WARM_UP + REQUESTS) * SPANS;
   process.stdout.write(
@@ -158,9 +163,8 @@ async function profile(bench: Bench): Promise<void> {
 }
 
 async function run(tell: Tell): Promise<void> {
-  const bench = await Bench.start();
   if (options.profile) {
-    await profile(bench);
+    await profile();
   } else {
     const peer = options.ours ? undefined : findPeer();
     process.stdout.write(
@@ -169,9 +173,8 @@ async function run(tell: Tell): Promise<void> {
         `CPU of the whole process a span, spans a CPU second; median of ${ROUNDS}\n\n` +
         `${"".padEnd(24)}${"ours".padStart(24)}  ${"peer".padStart(24)}   ratio\n`,
     );
-    for (const auditEvery of [5, 1]) await compare(bench, peer, auditEvery, tell);
+    for (const auditEvery of [5, 1]) await compare(peer, auditEvery, tell);
   }
-  await bench.stop();
 }
 
 // Sixteen figures a round, of which a busy machine takes a minute each.
