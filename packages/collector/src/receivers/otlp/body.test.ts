@@ -1,10 +1,13 @@
 import { once } from "node:events";
 import { createServer, request, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
+import { setImmediate } from "node:timers/promises";
 import { deflateSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { MemoryPool } from "../../memory.ts";
+import { collectGarbage } from "../../processors/memory_limiter/usage.ts";
 import { decode, receive } from "./body.ts";
 import { InFlight, type BodyLimits } from "./in-flight.ts";
 import { parseCoding } from "./inflate.ts";
@@ -94,4 +97,23 @@ describe("readBody", () => {
     expect(await post(Buffer.alloc(3 * MIB, 7), "identity")).toEqual([200, String(3 * MIB)]);
     await expect.poll(() => inFlight.bytes).toBe(0);
   });
+
+  it("leaves nothing of a body with its stream, which Node may keep for longer", async () => {
+    const stream = new Readable({
+      read(): void {
+        this.push(Buffer.alloc(MIB));
+        this.push(null);
+      },
+    });
+    const chunk = new WeakRef(await firstChunk(stream));
+    await setImmediate();
+    collectGarbage();
+    expect(stream.readableEnded).toBe(true);
+    expect(chunk.deref()).toBeUndefined();
+  });
 });
+
+async function firstChunk(stream: Readable): Promise<Buffer> {
+  const [chunk] = await receive(stream, { maxBody: MIB, limitName: "limit", reservation: inFlight.reserve() });
+  return chunk!;
+}

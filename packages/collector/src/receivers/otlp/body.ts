@@ -7,6 +7,9 @@ import { RequestError, tooLarge } from "./request-error.ts";
 /** Milliseconds that a client may take for its body. */
 const BODY_TIMEOUT_MS = 30_000;
 
+/** Not a closure: Node keeps an HTTP/2 stream until the next full collection, and the body that a closure sees with it. */
+function ignore(): void {}
+
 export interface Body {
   readonly bytes: Uint8Array;
   /** What the bytes lie in, if they are to be used again. */
@@ -29,7 +32,7 @@ export function receive(stream: Readable, limits: BodyLimits, overhead = 0): Pro
       clearTimeout(late);
       stream.off("data", take).off("end", end).off("close", cut).off("error", cut);
       // An error that comes later has nobody to listen to it and would end the process.
-      stream.on("error", () => {});
+      stream.on("error", ignore);
       if (error) reject(error);
       else resolve(chunks);
     };
