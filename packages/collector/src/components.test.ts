@@ -2,12 +2,13 @@ import { ATTR_AUDIT_ACTION } from "@otel-audit/semantic-conventions";
 import { EmbeddedEngine } from "@otel-audit/exporter-clickhouse";
 import { encodeTraces, scanTraces } from "@otel-audit/otlp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { freePort, startOtlpSink, tempDir, type OtlpSink } from "../../../test/support/index.ts";
+import { startOtlpSink, tempDir, type OtlpSink } from "../../../test/support/index.ts";
 import type { Component, Consumer, Exporter } from "./component.ts";
 import { TraceBatch } from "./trace-batch.ts";
 import { factories, type ComponentKind } from "./components.ts";
 import type { EngineConnection } from "./extensions/clickhouse_embedded/connection.ts";
 import type { ClickhouseEmbedded } from "./extensions/clickhouse_embedded/engine.ts";
+import type { HealthCheck } from "./extensions/health_check/health-check.ts";
 import { Telemetry } from "./service/telemetry.ts";
 import { testContext, testSupervision, together } from "./testing/context.ts";
 
@@ -152,13 +153,13 @@ it("lets go of everything when the audit exporter cannot start, and refuses what
 });
 
 it("tells that an address is taken", async () => {
-  const port = await freePort();
-  const config = factories("extension").get("health_check")!;
-  const make = (): Component =>
-    config.supervise!(config.schema.parse({ endpoint: `127.0.0.1:${port}` }), testSupervision("health_check").context);
-  const first = make();
+  const factory = factories("extension").get("health_check")!;
+  const make = (endpoint: string): Component =>
+    factory.supervise!(factory.schema.parse({ endpoint }), testSupervision("health_check").context);
+  const first = make("127.0.0.1:0") as HealthCheck;
   await first.start();
-  await expect(make().start()).rejects.toMatchObject({
+  const { host, port } = new URL(first.endpoint!);
+  await expect(make(host).start()).rejects.toMatchObject({
     code: "ADDRESS_IN_USE",
     message: expect.stringContaining(`127.0.0.1:${port} is in use by process ${process.pid}`) as string,
   });
