@@ -1,12 +1,12 @@
 import { createServer } from "node:net";
 import { expect, it } from "vitest";
-import { freePort } from "../../../../test/support/index.ts";
 import { Listener } from "./listener.ts";
 
 it("shares its port with the workers of this process, and with nobody else", async () => {
-  const address = { host: "127.0.0.1", port: await freePort() };
+  const address = { host: "127.0.0.1", port: 0 };
+  const assigned = (port: number): unknown => (address.port = port);
   const listen = async (first: boolean): Promise<Listener> => {
-    const listener = new Listener("here", createServer(), { address, reusePort: true, first });
+    const listener = new Listener("here", createServer(), { address, reusePort: true, first, assigned });
     await listener.listen();
     return listener;
   };
