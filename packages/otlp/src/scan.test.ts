@@ -6,6 +6,7 @@ import { MAX_VALUE_DEPTH } from "./attributes.ts";
 import type { SpanData } from "./data.ts";
 import { decodeSpan } from "./decode.ts";
 import { OtlpError } from "./errors.ts";
+import { MAX_PARTS } from "./part-count.ts";
 import { scanTraces } from "./scan.ts";
 import { MAX_SPANS, SPAN_AUDIT, SPAN_MALFORMED, SpanIndex } from "./span-index.ts";
 import { MAX_GROUP_DEPTH } from "./wire.ts";
@@ -412,8 +413,8 @@ describe("a bound of parts", () => {
     ["attributes of links", (count) => framed(concat([span, len(13, empty(4, count - 2)), len(13, empty(4, 2))])), 5],
     ["attributes of a resource", (count) => len(1, concat([len(1, empty(1, count)), len(2, len(2, span))])), 0],
     ["attributes of a scope", (count) => len(1, len(2, concat([len(1, empty(3, count)), len(2, span)]))), 0],
-  ])("%s: as many as spans in a request, and not one more", (_name, make, others) => {
-    expect(flagsIn(make(MAX_SPANS - others))).toBe(SPAN_AUDIT);
-    expect(flagsIn(make(MAX_SPANS - others + 1))).toBe(SPAN_AUDIT | SPAN_MALFORMED);
+  ])("%s: not one too many", (_name, make, others) => {
+    expect(flagsIn(make(MAX_PARTS - others))).toBe(SPAN_AUDIT);
+    expect(flagsIn(make(MAX_PARTS - others + 1))).toBe(SPAN_AUDIT | SPAN_MALFORMED);
   });
 });

@@ -16,7 +16,7 @@ const SPANS_TAG = 0x12;
 /**
  * Finds the spans of an ExportTraceServiceRequest in one pass, with their resource and scope, and tells which are
  * audit events. Every span, resource and scope is checked to its last byte; what is wrong in one of them flags
- * the spans concerned as SPAN_MALFORMED. So does a span, resource or scope of more than `MAX_SPANS` parts.
+ * the spans concerned as SPAN_MALFORMED. So does a span, resource or scope of more than `MAX_PARTS` parts.
  *
  * A repeated Resource, InstrumentationScope or schema URL flags all spans of its ResourceSpans or ScopeSpans: parsers
  * merge such messages in different ways, so they would not agree on what was recorded.

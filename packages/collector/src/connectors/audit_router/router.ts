@@ -35,7 +35,7 @@ export class AuditRouter implements Component, Consumer {
       rejections.push({
         spans: index.malformedCount,
         reason:
-          "malformed span (broken fields, a repeated singular field, an id of the wrong length, or a million attributes)",
+          "malformed span (broken fields, a repeated singular field, an id of the wrong length, or more than 131,072 attributes)",
       });
     }
     if (index.auditCount > 0) {
