@@ -1,9 +1,8 @@
-import { Client, Metadata, credentials, status, type ServiceError } from "@grpc/grpc-js";
+import { status } from "@grpc/grpc-js";
 import { ROOT_CONTEXT, trace } from "@opentelemetry/api";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc";
 import { BatchSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
-import { encodeTraces } from "@otel-audit/otlp";
-import { connect, constants, type ClientHttp2Session, type OutgoingHttpHeaders } from "node:http2";
+import { constants, type OutgoingHttpHeaders } from "node:http2";
 import { connect as connectTcp } from "node:net";
 import { deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -11,6 +10,7 @@ import { proto } from "../../../../../test/proto/load.ts";
 import { AuthError } from "../../auth.ts";
 import type { Rejection, SignalBatch } from "../../component.ts";
 import { testContext } from "../../testing/context.ts";
+import { call, raw, traces, withSession } from "../../testing/grpc-client.ts";
 import type { TraceBatch } from "../../trace-batch.ts";
 import { otlpConfig } from "./config.ts";
 import { frame } from "./grpc-frame.ts";
@@ -62,79 +62,6 @@ beforeEach(() => {
   answer = async () => [];
 });
 
-function traces(count: number): Buffer {
-  const spans = Array.from({ length: count }, (_, i) => ({
-    traceId: "0af7651916cd43dd8448eb211c80319c",
-    spanId: (i + 1).toString(16).padStart(16, "0"),
-    name: "s",
-    startTimeUnixNano: 1n,
-    endTimeUnixNano: 2n,
-  }));
-  return Buffer.from(encodeTraces({ resourceSpans: [{ scopeSpans: [{ spans }] }] }));
-}
-
-const same = (bytes: Buffer): Buffer => bytes;
-
-/** A call by the official implementation. */
-async function call(
-  message: Buffer,
-  method = TRACES,
-  options: { to?: string; compression?: number } = {},
-): Promise<{ response?: Buffer; error?: ServiceError }> {
-  const client = new Client((options.to ?? url).replace("http://", ""), credentials.createInsecure(), {
-    "grpc.default_compression_algorithm": options.compression ?? 0,
-    "grpc.enable_retries": 0,
-  });
-  try {
-    return await new Promise((resolve) => {
-      client.makeUnaryRequest(method, same, same, message, new Metadata(), (error, response) =>
-        resolve(error ? { error } : { response: response! }),
-      );
-    });
-  } finally {
-    client.close();
-  }
-}
-
-interface RawAnswer {
-  readonly headers: Readonly<Record<string, unknown>>;
-  readonly trailers: Readonly<Record<string, unknown>>;
-  readonly body: Buffer;
-  readonly reset: number;
-}
-
-/** A request as somebody writes it who is no gRPC library. */
-function raw(session: ClientHttp2Session, body: Buffer, more: OutgoingHttpHeaders = {}): Promise<RawAnswer> {
-  return new Promise((resolve, reject) => {
-    const stream = session.request({
-      ":method": "POST",
-      ":path": TRACES,
-      "content-type": "application/grpc",
-      te: "trailers",
-      ...more,
-    });
-    let headers = {};
-    let trailers = {};
-    const chunks: Buffer[] = [];
-    stream.on("response", (got) => (headers = got));
-    stream.on("trailers", (got) => (trailers = got));
-    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-    stream.on("error", reject);
-    stream.on("close", () => resolve({ headers, trailers, body: Buffer.concat(chunks), reset: stream.rstCode ?? 0 }));
-    stream.end(body);
-  });
-}
-
-async function withSession<T>(run: (session: ClientHttp2Session) => Promise<T>, to = url): Promise<T> {
-  const session = connect(to);
-  session.on("error", () => {});
-  try {
-    return await run(session);
-  } finally {
-    session.destroy();
-  }
-}
-
 describe("OTLP/gRPC", () => {
   it.each(["none", "gzip"])("takes what the official exporter sends (%s)", async (compression) => {
     const exporter = new OTLPTraceExporter({ url, compression: compression as never });
@@ -153,25 +80,27 @@ describe("OTLP/gRPC", () => {
   ])("takes a message compressed with %s", async (encoding, compress) => {
     const body = frame(compress(traces(100)));
     body[0] = 1;
-    const { headers, trailers } = await withSession((session) => raw(session, body, { "grpc-encoding": encoding }));
+    const { headers, trailers } = await withSession(url, (session) =>
+      raw(session, body, { "grpc-encoding": encoding }),
+    );
     expect([headers[":status"], trailers["grpc-status"]]).toEqual([200, "0"]);
     expect(headers).toMatchObject({ "content-type": "application/grpc" });
     expect(batches).toEqual([100]);
   });
 
   it("takes a message that is not compressed although its call could be", async () => {
-    await withSession((session) => raw(session, frame(traces(3)), { "grpc-encoding": "gzip" }));
+    await withSession(url, (session) => raw(session, frame(traces(3)), { "grpc-encoding": "gzip" }));
     expect(batches).toEqual([3]);
   });
 
   it("takes an empty request", async () => {
-    const { error, response } = await call(Buffer.alloc(0));
+    const { error, response } = await call(url, Buffer.alloc(0));
     expect([error, response?.length]).toEqual([undefined, 0]);
     expect(batches).toEqual([]);
   });
 
   it("takes a message cut into any pieces", async () => {
-    await withSession(async (session) => {
+    await withSession(url, async (session) => {
       const stream = session.request({ ":method": "POST", ":path": TRACES, "content-type": "application/grpc+proto" });
       const body = frame(traces(2));
       for (const end of [1, 3, 5, 6, body.length]) {
@@ -188,7 +117,7 @@ describe("OTLP/gRPC", () => {
 
   it("tells rejected spans as partial success", async () => {
     answer = async () => [{ spans: 2, reason: "malformed" }];
-    const { response } = await call(traces(5));
+    const { response } = await call(url, traces(5));
     expect(proto.response.toObject(proto.response.decode(response!), { longs: Number })).toEqual({
       partialSuccess: { rejectedSpans: 2, errorMessage: "malformed" },
     });
@@ -204,7 +133,7 @@ describe("OTLP/gRPC", () => {
     ],
   ])("refuses %s with RetryInfo", async (_name, thrown, code, delay) => {
     answer = () => Promise.reject(thrown);
-    const { error } = await call(traces(1));
+    const { error } = await call(url, traces(1));
     expect(error?.code).toBe(code);
     const [details] = error!.metadata.get("grpc-status-details-bin");
     const decoded = proto.rpcStatus.decode(details as Buffer) as unknown as { code: number; message: string };
@@ -234,7 +163,7 @@ describe("OTLP/gRPC", () => {
     ["a header above the limit", frame(traces(1)), { "x-a": "a".repeat(17_000) }, status.RESOURCE_EXHAUSTED],
     ["another Host", frame(traces(1)), { ":authority": "rebound.example:4317" }, status.PERMISSION_DENIED],
   ])("refuses %s, without a hint to come again, and serves the next", async (_name, body, headers, code) => {
-    await withSession(async (session) => {
+    await withSession(url, async (session) => {
       const refused = await raw(session, body, headers);
       expect(refused.headers).toMatchObject({ ":status": 200, "grpc-status": String(code) });
       expect(refused.headers["grpc-message"]).toMatch(/./);
@@ -248,17 +177,17 @@ describe("OTLP/gRPC", () => {
   it("stops a bomb at the limit", async () => {
     const body = frame(gzipSync(Buffer.alloc(60 * MIB)));
     body[0] = 1;
-    const { headers } = await withSession((session) => raw(session, body, { "grpc-encoding": "gzip" }));
+    const { headers } = await withSession(url, (session) => raw(session, body, { "grpc-encoding": "gzip" }));
     expect(headers["grpc-status"]).toBe(String(status.RESOURCE_EXHAUSTED));
     expect(decodeURIComponent(String(headers["grpc-message"]))).toContain("after decompression");
   });
 
   it("forwards logs as the bytes that came, and says what to configure for metrics", async () => {
     const bytes = Buffer.from("0a0212000a00", "hex");
-    expect((await call(bytes, LOGS, { compression: 2 })).error).toBeUndefined();
+    expect((await call(url, bytes, LOGS, 2)).error).toBeUndefined();
     expect(logs).toEqual([expect.objectContaining({ signal: "logs", contentType: "application/x-protobuf" })]);
     expect(Buffer.from(logs[0]!.bytes)).toEqual(bytes);
-    const { error } = await call(bytes, METRICS);
+    const { error } = await call(url, bytes, METRICS);
     expect([error?.code, error?.details]).toEqual([
       status.UNIMPLEMENTED,
       expect.stringContaining("add service::pipelines::metrics with receivers: [otlp]"),
@@ -266,12 +195,14 @@ describe("OTLP/gRPC", () => {
   });
 
   it("answers HTTP clients with HTTP's status", async () => {
-    const { headers } = await withSession((session) => raw(session, traces(1), { "content-type": "application/json" }));
+    const { headers } = await withSession(url, (session) =>
+      raw(session, traces(1), { "content-type": "application/json" }),
+    );
     expect(headers[":status"]).toBe(415);
   });
 
   it("survives a client that goes away, and garbage", async () => {
-    await withSession(async (session) => {
+    await withSession(url, async (session) => {
       const stream = session.request({ ":method": "POST", ":path": TRACES, "content-type": "application/grpc" });
       stream.write(frame(traces(10)).subarray(0, 20));
       stream.on("error", () => {});
@@ -283,12 +214,12 @@ describe("OTLP/gRPC", () => {
       socket.on("close", () => resolve()).on("error", () => {});
       socket.end("POST /v1/traces HTTP/1.1\r\nHost: localhost\r\n\r\n").resume();
     });
-    expect((await call(traces(1))).error).toBeUndefined();
+    expect((await call(url, traces(1))).error).toBeUndefined();
     expect(batches).toEqual([1]);
   });
 
   it("cuts a client that opens streams only to reset them, and serves others", async () => {
-    const code = await withSession(async (session) => {
+    const code = await withSession(url, async (session) => {
       const ended = new Promise<number>((resolve) => {
         session.on("goaway", resolve);
         session.on("close", () => resolve(-1));
@@ -305,11 +236,12 @@ describe("OTLP/gRPC", () => {
       return got;
     });
     expect(code).not.toBe(constants.NGHTTP2_NO_ERROR);
-    expect((await call(traces(1))).error).toBeUndefined();
+    expect((await call(url, traces(1))).error).toBeUndefined();
   });
 
   it("cuts a client that pings time and again", async () => {
     const code = await withSession(
+      url,
       (session) =>
         new Promise<number>((resolve) => {
           session.on("goaway", resolve);
@@ -324,67 +256,5 @@ describe("OTLP/gRPC", () => {
   it("gives back the memory of what was refused, cut or answered", async () => {
     const bytes = new Float64Array(context.shared("in-flight", 8));
     await expect.poll(() => bytes[0]).toBe(0);
-  });
-});
-
-describe("the end of OTLP/gRPC", () => {
-  it("finishes what is under way, tells others to come again, and leaves nobody connected", async () => {
-    const waiting: (() => void)[] = [];
-    const slow = new OtlpReceiver(
-      otlpConfig.parse({ protocols: { grpc: { endpoint: "127.0.0.1:0" } } }),
-      { traces: { consume: () => new Promise((resolve) => waiting.push(() => resolve([]))) } },
-      testContext("otlp"),
-    );
-    await slow.start();
-    const to = slow.endpoints.otlpGrpc!;
-    await withSession(async (session) => {
-      const goaway = new Promise<number>((resolve) => session.on("goaway", resolve));
-      const closed = new Promise<void>((resolve) => session.on("close", resolve));
-      const first = raw(session, frame(traces(1)));
-      await expect.poll(() => waiting.length).toBe(1);
-      const stopped = slow.shutdown();
-      expect(await goaway).toBe(constants.NGHTTP2_NO_ERROR);
-      expect((await call(traces(1), TRACES, { to })).error?.code).toBe(status.UNAVAILABLE);
-      for (const finish of waiting) finish();
-      expect((await first).trailers).toMatchObject({ "grpc-status": "0" });
-      await Promise.all([stopped, closed]);
-    }, to);
-  });
-
-  it("is bounded, whatever a pipeline or a client does", async () => {
-    const stuck = new OtlpReceiver(
-      otlpConfig.parse({ protocols: { grpc: { endpoint: "127.0.0.1:0" } } }),
-      { traces: { consume: () => new Promise(() => {}) } },
-      testContext("otlp"),
-    );
-    await stuck.start();
-    const to = stuck.endpoints.otlpGrpc!;
-    const silent = connectTcp({ port: Number(new URL(to).port), host: "127.0.0.1", allowHalfOpen: true });
-    await withSession(async (session) => {
-      const answered = raw(session, frame(traces(1))).catch((error: unknown) => error);
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      await stuck.shutdown();
-      expect(await answered).not.toMatchObject({ trailers: { "grpc-status": "0" } });
-    }, to);
-    silent.destroy();
-  });
-
-  it("ends connections that are idle", async () => {
-    const brief = new OtlpReceiver(
-      otlpConfig.parse({
-        protocols: {
-          grpc: { endpoint: "127.0.0.1:0", keepalive: { server_parameters: { max_connection_idle: "1s" } } },
-        },
-      }),
-      { traces: { consume: async () => [] } },
-      testContext("otlp"),
-    );
-    await brief.start();
-    const code = await withSession(
-      (session) => new Promise<number>((resolve) => session.on("goaway", resolve)),
-      brief.endpoints.otlpGrpc,
-    );
-    expect(code).toBe(constants.NGHTTP2_NO_ERROR);
-    await brief.shutdown();
   });
 });
