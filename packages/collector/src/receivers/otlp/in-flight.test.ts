@@ -64,6 +64,25 @@ it("what was refused counts for nobody; without credentials the whole is for all
   expect(fill([a!.traces], [a!.sender("one")])[0]).toBe(LIMIT / 2);
 });
 
+/** What a request of so many bytes is told that come one and the rest. */
+function kindOf(pool: InFlight, bytes: number, sender?: Sender): string {
+  const one = pool.reserve(sender);
+  const kind = one.grow(1) && one.grow(bytes - 1) ? "taken" : one.refusal().kind;
+  one.release();
+  return kind;
+}
+
+it("a request that has no room even when it is alone is refused for good, one that has to wait is not", () => {
+  const [a] = workers();
+  const [traces, logs, sender] = [a!.traces, a!.logs, a!.sender("one")];
+  expect([kindOf(traces, LIMIT), kindOf(traces, LIMIT + 1)]).toEqual(["taken", "too_large"]);
+  expect([kindOf(logs, LIMIT / 2), kindOf(logs, LIMIT / 2 + 1)]).toEqual(["taken", "too_large"]);
+  expect([kindOf(traces, LIMIT / 2, sender), kindOf(traces, LIMIT / 2 + 1, sender)]).toEqual(["taken", "too_large"]);
+  const other = traces.reserve();
+  other.grow(1);
+  expect([kindOf(traces, LIMIT), kindOf(traces, LIMIT / 2, sender)]).toEqual(["unavailable", "unavailable"]);
+});
+
 it("logs and metrics of a credential count, too", () => {
   const [a, b] = workers();
   const [logs] = fill([a!.logs, b!.logs], [a!.sender("bad"), b!.sender("bad")]);

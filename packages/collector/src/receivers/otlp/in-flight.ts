@@ -1,5 +1,5 @@
 import type { Principal } from "../../auth.ts";
-import { RequestError } from "./request-error.ts";
+import { RequestError, tooLarge } from "./request-error.ts";
 
 /** Whose credential a request came with: the part of its principal that counts here. */
 export type Sender = Pick<Principal, "id" | "hold">;
@@ -32,15 +32,22 @@ export class InFlight {
   /** The share of one request. Without credentials nobody is told apart, and everybody shares the whole. */
   reserve(sender?: Sender): Reservation {
     let held = 0;
+    /** What there is for one request when nobody else has anything under way. */
+    const most = sender ? this.#limit / 2 : this.#limit;
+    let neverFits = false;
     return {
       grow: (bytes) => {
         const ofSender = sender?.hold(bytes) ?? 0;
         const fits = this.#add(bytes, ofSender);
         if (fits) held += bytes;
-        else sender?.hold(-bytes);
+        else {
+          sender?.hold(-bytes);
+          neverFits = held + bytes > most;
+        }
         return fits;
       },
       refusal: () => {
+        if (neverFits) return tooLarge(most, "max_in_flight_bytes", "with what is made of it");
         const whose =
           sender &&
           `, ${sender.hold(0)} of them of credential "${sender.id}", which gets no more than it leaves to others`;
