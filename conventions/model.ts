@@ -40,6 +40,8 @@ export interface SpanType {
   readonly name: string;
   readonly brief: string;
   readonly note: string | undefined;
+  /** About the audit itself, not about what an agent did. */
+  readonly control: boolean;
   readonly groups: readonly string[];
   readonly references: readonly AttributeReference[];
 }

@@ -76,8 +76,9 @@ function resolveSpans(loader: Loader, groups: ReadonlyMap<string, Group>): SpanT
       }
       references.push(reference);
     });
-    const { type, kind, stability, name, brief, note } = value;
-    spans.push({ at, type, kind, stability, name: name.note, brief, note, groups: included, references });
+    const { type, kind, stability, name, brief, note, annotations } = value;
+    const control = annotations !== undefined;
+    spans.push({ at, type, kind, stability, name: name.note, brief, note, control, groups: included, references });
   }
   return spans;
 }

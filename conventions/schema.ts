@@ -22,6 +22,9 @@ const annotations = z.strictObject({
   }),
 });
 
+/** The same of a span: a record about the audit itself and not about what an agent did. */
+const spanAnnotations = z.strictObject({ otel_audit: z.strictObject({ control: z.literal(true) }) });
+
 const member = z.strictObject({ id: key, value: z.string().min(1), stability, brief, note });
 
 const requirementLevel = z.union([
@@ -66,6 +69,7 @@ const span = z.strictObject({
   name: z.strictObject({ note: z.string().min(1) }),
   brief,
   note,
+  annotations: spanAnnotations.optional(),
   // Told apart by hand: a union would only say "invalid input" of a reference with one misspelt key.
   attributes: z.array(z.looseObject({})),
 });

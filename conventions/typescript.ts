@@ -106,6 +106,12 @@ function emitEvents(registry: Registry): Emitted {
     "AUDIT_EVENT_NAMES",
     `: readonly AuditEventName[] = ${stringList(types)}`,
   );
+  const control = registry.spans.filter((span) => span.control).map((span) => span.type);
+  out.value(
+    ["Names of the records about the audit itself, not about what an agent did."],
+    "CONTROL_EVENT_NAMES",
+    `: ReadonlySet<string> = new Set<AuditEventName>(${stringList(control)})`,
+  );
   return out.done();
 }
 

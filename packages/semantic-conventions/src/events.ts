@@ -141,3 +141,14 @@ export const AUDIT_EVENT_NAMES: readonly AuditEventName[] = [
   "review.decided",
   "credential.shared",
 ];
+
+/** Names of the records about the audit itself, not about what an agent did. */
+export const CONTROL_EVENT_NAMES: ReadonlySet<string> = new Set<AuditEventName>([
+  "policy.loaded",
+  "process.start",
+  "process.summary",
+  "audit.bypass",
+  "review.requested",
+  "review.decided",
+  "credential.shared",
+]);

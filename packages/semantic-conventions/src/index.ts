@@ -214,6 +214,7 @@ export {
   EVENT_REVIEW_DECIDED,
   EVENT_CREDENTIAL_SHARED,
   AUDIT_EVENT_NAMES,
+  CONTROL_EVENT_NAMES,
   type AuditEventName,
 } from "./events.ts";
 export {

@@ -1,6 +1,6 @@
+import { CONTROL_EVENT_NAMES } from "@otel-audit/semantic-conventions";
 import { FIELDS, type AuditRow } from "../records/query.ts";
 import { UNATTRIBUTED } from "../records/filter.ts";
-import { CONTROL_EVENTS } from "../records/summary.ts";
 import type { Style } from "./stdout.ts";
 import { tableLines, type Column } from "./table.ts";
 import { printable, safeJson } from "./text.ts";
@@ -81,7 +81,7 @@ function cells(row: AuditRow, isTimeOnly: boolean): string[] {
     row.ActorId || UNATTRIBUTED,
     row.OnBehalfOf,
     // A record about the audit itself has an action by convention only.
-    CONTROL_EVENTS.has(row.EventName) ? row.EventName : row.Action,
+    CONTROL_EVENT_NAMES.has(row.EventName) ? row.EventName : row.Action,
     row.TargetId,
     outcome(row),
     decision(row),

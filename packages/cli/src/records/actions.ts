@@ -2,6 +2,7 @@ import { DEFAULT_DATABASE } from "@otel-audit/exporter-clickhouse";
 import type { PolicyAction, PolicyTarget } from "@otel-audit/policy";
 import {
   ATTR_AUDIT_FILE_RECURSIVE,
+  CONTROL_EVENT_NAMES,
   EVENT_HTTP_REQUEST,
   EVENT_PROCESS_EXEC,
   EVENT_TOOL_CALL,
@@ -12,7 +13,6 @@ import {
 import { conditions, type RecordFilter } from "./filter.ts";
 import { databaseName, type AuditQuery } from "./query.ts";
 import type { RecordSource } from "./source.ts";
-import { CONTROL_EVENTS } from "./summary.ts";
 
 /**
  * The action before a resource's `action:` changed it, which it does for POST requests, tool calls and processes only.
@@ -107,7 +107,7 @@ export function checkFilter(filter: RecordFilter, database: string = DEFAULT_DAT
 
 function fromRecords(filter: RecordFilter, database: string): { from: string; params: AuditQuery["params"] } {
   const { sql, params } = conditions(filter);
-  const control = [...CONTROL_EVENTS].map((name) => `'${name}'`).join(", ");
+  const control = [...CONTROL_EVENT_NAMES].map((name) => `'${name}'`).join(", ");
   // As the collector does: a record about the audit itself that names a resource is judged like any other.
   const isAction = `NOT (EventName IN (${control}) AND TargetType IN ('', 'process'))`;
   return { from: `FROM ${databaseName(database)}.audit_events\nWHERE (${sql}) AND ${isAction}`, params };

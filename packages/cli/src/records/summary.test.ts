@@ -71,6 +71,8 @@ describe("summarize", () => {
       actionGroup({ ...control, EventName: "process.start", Count: 2 }),
       actionGroup({ ...control, EventName: "policy.loaded" }),
       actionGroup({ ...control, EventName: "audit.bypass" }),
+      // By the collector.
+      actionGroup({ ...control, EventName: "credential.shared" }),
     ]);
     expect(summary).toMatchObject({ actions: 0, processes: 2, agents: [] });
     expect(summary.bypasses).toHaveLength(1);

@@ -1,24 +1,11 @@
 import {
   AUDIT_EVENT_NAMES,
+  CONTROL_EVENT_NAMES,
   EVENT_AUDIT_BYPASS,
-  EVENT_POLICY_LOADED,
   EVENT_PROCESS_START,
-  EVENT_PROCESS_SUMMARY,
-  EVENT_REVIEW_DECIDED,
-  EVENT_REVIEW_REQUESTED,
 } from "@otel-audit/semantic-conventions";
 import { UNATTRIBUTED } from "./filter.ts";
 import type { ActionGroup } from "./query.ts";
-
-/** Records about the audit itself, not about what an agent did. */
-export const CONTROL_EVENTS: ReadonlySet<string> = new Set([
-  EVENT_POLICY_LOADED,
-  EVENT_PROCESS_START,
-  EVENT_PROCESS_SUMMARY,
-  EVENT_AUDIT_BYPASS,
-  EVENT_REVIEW_REQUESTED,
-  EVENT_REVIEW_DECIDED,
-]);
 
 /** What one agent did, by kind of action. */
 export interface AgentSummary {
@@ -63,7 +50,7 @@ export interface Summary {
 
 /** What the records of a run say. */
 export function summarize(groups: readonly ActionGroup[]): Summary {
-  const actions = groups.filter((group) => !CONTROL_EVENTS.has(group.EventName));
+  const actions = groups.filter((group) => !CONTROL_EVENT_NAMES.has(group.EventName));
   const done = actions.filter((group) => !group.Blocked);
   const of = (event: string): ActionGroup[] => groups.filter((group) => group.EventName === event);
   return {

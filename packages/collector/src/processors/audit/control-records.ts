@@ -28,13 +28,8 @@ import {
   AUDIT_POLICY_DECISION_VALUE_ALLOW,
   AUDIT_POLICY_ENFORCEMENT_VALUE_OBSERVED,
   AUDIT_RECORD_ORIGIN_VALUE_EFFECT,
-  EVENT_AUDIT_BYPASS,
   EVENT_CREDENTIAL_SHARED,
   EVENT_POLICY_LOADED,
-  EVENT_PROCESS_START,
-  EVENT_PROCESS_SUMMARY,
-  EVENT_REVIEW_DECIDED,
-  EVENT_REVIEW_REQUESTED,
   SCHEMA_VERSION,
 } from "@otel-audit/semantic-conventions";
 import { randomBytes, randomUUID } from "node:crypto";
@@ -43,16 +38,6 @@ import { SCOPE } from "../../service/version.ts";
 
 /** The collector as an actor and a principal. */
 export const COLLECTOR = "otel-audit-collector";
-
-/** Records about the audit itself: no protected action, so nothing for a policy to judge. */
-export const CONTROL_EVENTS: ReadonlySet<string> = new Set([
-  EVENT_POLICY_LOADED,
-  EVENT_PROCESS_START,
-  EVENT_PROCESS_SUMMARY,
-  EVENT_AUDIT_BYPASS,
-  EVENT_REVIEW_REQUESTED,
-  EVENT_REVIEW_DECIDED,
-]);
 
 /** By the first part of their names, the records that only a credential with that role may send; `undefined`: none may. */
 const ROLE_OF: ReadonlyMap<string, Role | undefined> = new Map([

@@ -1,6 +1,7 @@
 import type { CollectorFacts, CollectorVerdict, JudgedEvent } from "@otel-audit/ledger";
 import { scanTraces, type SpanIndex } from "@otel-audit/otlp";
 import { Policy } from "@otel-audit/policy";
+import { CONTROL_EVENT_NAMES } from "@otel-audit/semantic-conventions";
 import { readFile } from "node:fs/promises";
 import { AuthError, type Principal } from "../../auth.ts";
 import type { Component, Consumer, CreateContext, Rejection } from "../../component.ts";
@@ -8,7 +9,7 @@ import { configError, errorMessage } from "../../errors.ts";
 import { TraceBatch } from "../../trace-batch.ts";
 import { Classifier } from "./classifier.ts";
 import type { AuditConfig } from "./config.ts";
-import { CONTROL_EVENTS, policyLoaded } from "./control-records.ts";
+import { policyLoaded } from "./control-records.ts";
 import { OwnRecords } from "./own-records.ts";
 import { Senders } from "./senders.ts";
 import { SharedNames } from "./shared-names.ts";
@@ -140,6 +141,6 @@ export class AuditProcessor implements Component, Consumer {
 
 /** Records about the audit itself have no verdict, unless they name a resource: a name must not be a way past the policy. */
 function judge(policy: Policy, event: JudgedEvent): CollectorVerdict | undefined {
-  if (CONTROL_EVENTS.has(event.event) && event.targets.every(({ type }) => type === "process")) return undefined;
+  if (CONTROL_EVENT_NAMES.has(event.event) && event.targets.every(({ type }) => type === "process")) return undefined;
   return policy.evaluate(event);
 }
