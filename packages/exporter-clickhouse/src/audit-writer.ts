@@ -217,6 +217,8 @@ export class AuditWriter {
       },
       queryId: `${queryPrefix(segment)}${spent}-${randomUUID()}`,
     });
+    // Only after success: a socket of an insert that failed may still hold on to it.
+    transposer.reuse(block);
   }
 
   /** An insert whose connection broke may still be running, also one of a process that is gone. */

@@ -1,24 +1,39 @@
 import { parentPort } from "node:worker_threads";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import { COLUMNS, LedgerError, readSegment, ROW_FORMAT } from "@otel-audit/ledger";
+import { COLUMNS, LedgerError, ROW_FORMAT, SegmentReader } from "@otel-audit/ledger";
 import type { Compression } from "./http.ts";
 import { ClickHouseError } from "./errors.ts";
 import type { ClickHouseErrorCode } from "./errors.ts";
 import { auditOrder } from "./native/audit-order.ts";
-import { transposeToNative } from "./native/transpose.ts";
-import type { TransposeJob, TransposeReply } from "./transposer.ts";
+import { NativeTransposer, transposeToNative } from "./native/transpose.ts";
+import type { TransposeJob, TransposeMessage, TransposeReply } from "./transposer.ts";
 
 const port = parentPort;
 if (port === null) throw new ClickHouseError("WORKER", "transpose-worker runs in a worker thread only");
 
-port.on("message", (job: TransposeJob) => {
-  void run(job).then((reply) => port.postMessage(reply, reply.ok ? [reply.block.buffer] : []));
+/** After this long without a job, memory of the last ones is let go. */
+const IDLE_MS = 10_000;
+
+let reader = new SegmentReader();
+let audit = new NativeTransposer(COLUMNS);
+const idle = setTimeout(() => {
+  reader = new SegmentReader();
+  audit = new NativeTransposer(COLUMNS);
+}, IDLE_MS).unref();
+
+port.on("message", (message: TransposeMessage) => {
+  if (message.kind === "reuse") {
+    audit.reuse(message.block);
+    return;
+  }
+  idle.refresh();
+  const reply = run(message);
+  port.postMessage(reply, reply.ok ? [reply.block.buffer] : []);
 });
 
-async function run(job: TransposeJob): Promise<TransposeReply> {
+function run(job: TransposeJob): TransposeReply {
   try {
-    const block = compress(await transpose(job), job.compression);
-    return { id: job.id, ok: true, block };
+    return { id: job.id, ok: true, block: compress(transpose(job), job.compression) };
   } catch (error) {
     return {
       id: job.id,
@@ -35,9 +50,9 @@ function codeOf(error: unknown): ClickHouseErrorCode {
   return error instanceof LedgerError && error.retryable ? "WORKER" : "BAD_ROWS";
 }
 
-async function transpose(job: TransposeJob): Promise<Uint8Array<ArrayBuffer>> {
+function transpose(job: TransposeJob): Uint8Array<ArrayBuffer> {
   if (job.kind === "rows") return transposeToNative(job.rows, job.offsets, job.columns);
-  const { segment, rows, offsets } = await readSegment(job.path);
+  const { segment, rows, offsets } = reader.read(job.path);
   if (segment.rowFormat !== ROW_FORMAT) {
     throw new ClickHouseError(
       "BAD_ROWS",
@@ -50,12 +65,13 @@ async function transpose(job: TransposeJob): Promise<Uint8Array<ArrayBuffer>> {
       `${job.path}: ${segment.count} rows with hash ${segment.hash} on disk, ${job.count} with ${job.hash} were closed`,
     );
   }
-  return transposeToNative(rows, offsets, COLUMNS, auditOrder(rows, offsets));
+  return audit.transpose(rows, offsets, auditOrder(rows, offsets));
 }
 
 function compress(block: Uint8Array<ArrayBuffer>, compression: Compression): Uint8Array<ArrayBuffer> {
   if (compression === "none") return block;
   // Level 1: what stays of it in the table is compressed again by the column codecs.
   const packed = compression === "zstd" ? zstdCompressSync(block) : gzipSync(block, { level: 1 });
+  audit.reuse(block);
   return Uint8Array.from(packed);
 }

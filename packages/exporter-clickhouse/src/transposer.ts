@@ -4,7 +4,9 @@ import type { ClickHouseErrorCode } from "./errors.ts";
 import type { Compression } from "./http.ts";
 import type { ColumnType } from "./native/types.ts";
 
-/** A message to the worker. */
+/** A message to the worker: a job, or the memory of an earlier one's block. */
+export type TransposeMessage = TransposeJob | { readonly kind: "reuse"; readonly block: Uint8Array<ArrayBuffer> };
+
 export type TransposeJob = { readonly id: number; readonly compression: Compression } & (
   | { readonly kind: "segment"; readonly path: string; readonly count: number; readonly hash: string }
   | {
@@ -21,7 +23,7 @@ export type TransposeReply =
   | { readonly id: number; readonly ok: false; readonly code: ClickHouseErrorCode; readonly message: string };
 
 interface Pending {
-  resolve(block: Uint8Array): void;
+  resolve(block: Uint8Array<ArrayBuffer>): void;
   reject(error: ClickHouseError): void;
 }
 
@@ -54,8 +56,13 @@ export class Transposer {
   }
 
   /** A segment's file as one Native block of the audit table. */
-  async segment(path: string, count: number, hash: string, compression: Compression): Promise<Uint8Array> {
+  async segment(path: string, count: number, hash: string, compression: Compression): Promise<Uint8Array<ArrayBuffer>> {
     return await this.#run({ kind: "segment", path, count, hash, compression }, []);
+  }
+
+  /** Takes the memory of a segment's block for a later one. Nothing may read it any more, no socket either. */
+  reuse(block: Uint8Array<ArrayBuffer>): void {
+    this.#post({ kind: "reuse", block }, [block.buffer]);
   }
 
   /** RowBinary rows as one Native block. Takes the rows' memory over. */
@@ -64,18 +71,22 @@ export class Transposer {
     offsets: Uint32Array<ArrayBuffer>,
     columns: readonly ColumnType[],
     compression: Compression,
-  ): Promise<Uint8Array> {
+  ): Promise<Uint8Array<ArrayBuffer>> {
     return await this.#run({ kind: "rows", rows, offsets, columns, compression }, [rows.buffer, offsets.buffer]);
   }
 
-  async #run(job: WithoutId<TransposeJob>, transfer: ArrayBuffer[]): Promise<Uint8Array> {
+  async #run(job: WithoutId<TransposeJob>, transfer: ArrayBuffer[]): Promise<Uint8Array<ArrayBuffer>> {
     const worker = (this.#worker ??= this.#start());
     const id = this.#nextId++;
     return await new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject });
       worker.ref();
-      worker.postMessage({ ...job, id }, transfer);
+      this.#post({ ...job, id }, transfer);
     });
+  }
+
+  #post(message: TransposeMessage, transfer: ArrayBuffer[]): void {
+    this.#worker?.postMessage(message, transfer);
   }
 
   #start(): Worker {

@@ -15,7 +15,7 @@ export type {
   LedgerStats,
 } from "./types.ts";
 export { LedgerError, type LedgerErrorCode } from "./errors.ts";
-export { readSegment } from "./segment-rows.ts";
+export { readSegment, SegmentReader } from "./segment-rows.ts";
 export { decodeRow, rowHash } from "./row-decode.ts";
 export { COLUMNS, LIMITS, ROW_FORMAT, ROW_OFFSET, RowFlag } from "./row-format.ts";
 export { RecordWindow } from "./window.ts";

@@ -5,12 +5,13 @@ const NATIVE_COPY_FROM = 160;
 
 /** Bytes that grow. */
 export class ByteSink {
-  bytes: Buffer;
+  bytes: Buffer<ArrayBuffer>;
   view: DataView;
   length = 0;
 
-  constructor(capacity: number) {
-    this.bytes = Buffer.allocUnsafeSlow(Math.max(capacity, 64));
+  /** @param memory to begin with, or how many bytes of it. */
+  constructor(memory: number | ArrayBuffer) {
+    this.bytes = typeof memory === "number" ? Buffer.allocUnsafeSlow(Math.max(memory, 64)) : Buffer.from(memory);
     this.view = viewOf(this.bytes);
   }
 
@@ -53,13 +54,21 @@ export class ByteSink {
     }
   }
 
+  /** As UInt64, little-endian: every count and total of ours fits into its lower half. */
+  uint64(value: number): void {
+    this.reserve(8);
+    this.view.setUint32(this.length, value, true);
+    this.view.setUint32(this.length + 4, 0, true);
+    this.length += 8;
+  }
+
   append(value: Uint8Array): void {
     this.reserve(value.length);
     this.bytes.set(value, this.length);
     this.length += value.length;
   }
 
-  written(): Uint8Array {
+  written(): Uint8Array<ArrayBuffer> {
     return this.bytes.subarray(0, this.length);
   }
 }
@@ -80,15 +89,4 @@ export function varint(value: number): Uint8Array {
 export function text(value: string): Uint8Array {
   const bytes = Buffer.from(value, "utf8");
   return Buffer.concat([varint(bytes.length), bytes]);
-}
-
-/** `count` unsigned 32-bit numbers as the bytes of UInt64, little-endian. */
-export function uint64s(values: Uint32Array, count: number): Uint8Array {
-  const pairs = new Uint32Array(count * 2);
-  for (let i = 0; i < count; i++) pairs[2 * i] = values[i]!;
-  return new Uint8Array(pairs.buffer);
-}
-
-export function uint64(value: number): Uint8Array {
-  return uint64s(Uint32Array.of(value), 1);
 }

@@ -1,4 +1,4 @@
-import { ByteSink, uint64, uint64s } from "./byte-sink.ts";
+import { ByteSink } from "./byte-sink.ts";
 import { Dictionary } from "./dictionary.ts";
 import type { Source } from "./source.ts";
 import { skipString, truncated, varintEnd, varintValue } from "./values.ts";
@@ -18,20 +18,23 @@ export interface Column {
   mark(): void;
   /** Takes all values since `mark` so many times more. */
   repeatMarked(times: number): void;
-  /** What Native writes once before the data of a whole column (the versions of dictionaries). */
-  prefix(parts: Uint8Array[]): void;
-  data(parts: Uint8Array[]): void;
+  /** Writes what Native has once before the data of a whole column (the versions of dictionaries). */
+  writePrefix(out: ByteSink): void;
+  writeData(out: ByteSink): void;
+  /** Forgets its values. The memory stays, for the next block. */
+  clear(): void;
 }
+
+const INITIAL_ROWS = 1024;
 
 /** Numbers, dates, UUID, FixedString: the same bytes in both formats. */
 export class FixedColumn implements Column {
   readonly #width: number;
-  readonly #sink: ByteSink;
+  readonly #sink = new ByteSink(1024);
   #mark = 0;
 
-  constructor(width: number, rows: number) {
+  constructor(width: number) {
     this.#width = width;
-    this.#sink = new ByteSink(width * rows);
   }
 
   appendTile(source: Source, cursors: Uint32Array, count: number): void {
@@ -61,21 +64,21 @@ export class FixedColumn implements Column {
     this.#sink.repeat(this.#mark, times);
   }
 
-  prefix(): void {}
+  writePrefix(): void {}
 
-  data(parts: Uint8Array[]): void {
-    parts.push(this.#sink.written());
+  writeData(out: ByteSink): void {
+    out.append(this.#sink.written());
+  }
+
+  clear(): void {
+    this.#sink.length = 0;
   }
 }
 
 /** String: the same bytes in both formats, length prefix included. */
 export class StringColumn implements Column {
-  readonly #sink: ByteSink;
+  readonly #sink = new ByteSink(1024);
   #mark = 0;
-
-  constructor(rows: number) {
-    this.#sink = new ByteSink(rows * 16);
-  }
 
   appendTile(source: Source, cursors: Uint32Array, count: number): void {
     for (let row = 0; row < count; row++) {
@@ -101,23 +104,27 @@ export class StringColumn implements Column {
     this.#sink.repeat(this.#mark, times);
   }
 
-  prefix(): void {}
+  writePrefix(): void {}
 
-  data(parts: Uint8Array[]): void {
-    parts.push(this.#sink.written());
+  writeData(out: ByteSink): void {
+    out.append(this.#sink.written());
+  }
+
+  clear(): void {
+    this.#sink.length = 0;
   }
 }
+
+/** Flags of a column's only dictionary in a block. */
+const HAS_ADDITIONAL_KEYS = 1 << 9;
+const NEED_UPDATE_DICTIONARY = 1 << 10;
 
 /** LowCardinality(String): a dictionary of the block's distinct values and an index for each row. */
 export class LowCardinalityColumn implements Column {
   readonly #dictionary = new Dictionary();
-  #indexes: Uint32Array;
+  #indexes = new Uint32Array(INITIAL_ROWS);
   #count = 0;
   #mark = 0;
-
-  constructor(rows: number) {
-    this.#indexes = new Uint32Array(Math.max(rows, 16));
-  }
 
   appendTile(source: Source, cursors: Uint32Array, count: number): void {
     this.#reserve(count);
@@ -167,22 +174,37 @@ export class LowCardinalityColumn implements Column {
     this.#count += run * times;
   }
 
-  prefix(parts: Uint8Array[]): void {
-    parts.push(uint64(1)); // SharedDictionariesWithAdditionalKeys, the only version
+  writePrefix(out: ByteSink): void {
+    out.uint64(1); // SharedDictionariesWithAdditionalKeys, the only version
   }
 
-  data(parts: Uint8Array[]): void {
+  writeData(out: ByteSink): void {
     // The engine reads nothing at all for an empty column, as inside arrays that are all empty.
     if (this.#count === 0) return;
     const keys = this.#dictionary.size;
-    const indexes = this.#indexes.subarray(0, this.#count);
     const width = keys <= 0x100 ? 0 : keys <= 0x1_0000 ? 1 : 2;
-    const narrow = width === 0 ? new Uint8Array(indexes) : width === 1 ? new Uint16Array(indexes) : indexes;
-    const hasAdditionalKeys = 1 << 9;
-    const needUpdateDictionary = 1 << 10;
-    parts.push(uint64(width | hasAdditionalKeys | needUpdateDictionary));
-    parts.push(uint64(keys), this.#dictionary.encoded());
-    parts.push(uint64(this.#count), new Uint8Array(narrow.buffer, narrow.byteOffset, narrow.byteLength));
+    out.uint64(width | HAS_ADDITIONAL_KEYS | NEED_UPDATE_DICTIONARY);
+    out.uint64(keys);
+    out.append(this.#dictionary.encoded());
+    out.uint64(this.#count);
+    this.#writeIndexes(out, 1 << width);
+  }
+
+  #writeIndexes(out: ByteSink, width: number): void {
+    const count = this.#count;
+    const indexes = this.#indexes;
+    out.reserve(count * width);
+    const { bytes, view, length } = out;
+    out.length = length + count * width;
+    if (this.#dictionary.size === 1) bytes.fill(0, length, out.length);
+    else if (width === 1) for (let i = 0; i < count; i++) bytes[length + i] = indexes[i]!;
+    else if (width === 2) for (let i = 0; i < count; i++) view.setUint16(length + 2 * i, indexes[i]!, true);
+    else for (let i = 0; i < count; i++) view.setUint32(length + 4 * i, indexes[i]!, true);
+  }
+
+  clear(): void {
+    this.#count = 0;
+    this.#dictionary.clear();
   }
 }
 
@@ -190,17 +212,16 @@ export class LowCardinalityColumn implements Column {
 export class ArrayColumn implements Column {
   readonly #inner: Column;
   readonly #value: Column | undefined;
-  #offsets: Uint32Array;
+  #offsets = new Uint32Array(INITIAL_ROWS);
   #count = 0;
   #total = 0;
   #mark = 0;
   #markedTotal = 0;
 
   /** @param value the values of a map, whose keys are `inner`. */
-  constructor(inner: Column, value: Column | undefined, rows: number) {
+  constructor(inner: Column, value?: Column) {
     this.#inner = inner;
     this.#value = value;
-    this.#offsets = new Uint32Array(Math.max(rows, 16));
   }
 
   appendTile(source: Source, cursors: Uint32Array, count: number): void {
@@ -262,14 +283,26 @@ export class ArrayColumn implements Column {
     this.#value?.repeatMarked(times);
   }
 
-  prefix(parts: Uint8Array[]): void {
-    this.#inner.prefix(parts);
-    this.#value?.prefix(parts);
+  writePrefix(out: ByteSink): void {
+    this.#inner.writePrefix(out);
+    this.#value?.writePrefix(out);
   }
 
-  data(parts: Uint8Array[]): void {
-    parts.push(uint64s(this.#offsets, this.#count));
-    this.#inner.data(parts);
-    this.#value?.data(parts);
+  writeData(out: ByteSink): void {
+    const count = this.#count;
+    out.reserve(8 * count);
+    const { bytes, view, length } = out;
+    out.length = length + 8 * count;
+    bytes.fill(0, length, out.length);
+    if (this.#total > 0) for (let i = 0; i < count; i++) view.setUint32(length + 8 * i, this.#offsets[i]!, true);
+    this.#inner.writeData(out);
+    this.#value?.writeData(out);
+  }
+
+  clear(): void {
+    this.#count = 0;
+    this.#total = 0;
+    this.#inner.clear();
+    this.#value?.clear();
   }
 }

@@ -26,6 +26,13 @@ export class Dictionary {
     return this.#size;
   }
 
+  clear(): void {
+    this.#sink.length = 0;
+    this.#size = 0;
+    this.#previous = 0;
+    this.#slots.fill(0);
+  }
+
   /** All keys, one behind the other. */
   encoded(): Uint8Array {
     return this.#sink.written();

@@ -6,7 +6,7 @@ import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ClickHouseError } from "../errors.ts";
 import { varint } from "./byte-sink.ts";
-import { transposeToNative } from "./transpose.ts";
+import { NativeTransposer, transposeToNative } from "./transpose.ts";
 import type { ColumnType } from "./types.ts";
 
 const COLUMNS: readonly ColumnType[] = [
@@ -59,6 +59,9 @@ function pack(rows: readonly Uint8Array[]): { bytes: Uint8Array; offsets: Uint32
   return { bytes: Buffer.concat(rows), offsets };
 }
 
+/** One for all blocks of a test: nothing of a block is left in the next. */
+const transposer = new NativeTransposer(COLUMNS);
+
 let dir: string;
 let session: Session;
 
@@ -88,9 +91,10 @@ test("the engine reads random rows back as the same bytes", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(row, { minLength: 1, maxLength: 150 }), async (rows) => {
       const packed = pack(rows);
-      const native = transposeToNative(packed.bytes, packed.offsets, COLUMNS);
+      const native = transposer.transpose(packed.bytes, packed.offsets);
       const back = await readBack(native, COLUMNS);
       expect(Buffer.compare(back, packed.bytes)).toBe(0);
+      transposer.reuse(native);
     }),
     { numRuns: 40 },
   );
@@ -103,9 +107,10 @@ test("the engine reads runs of equal and almost equal rows back as the same byte
     fc.asyncProperty(row, fc.array(row, { minLength: 12, maxLength: 12 }), runs, async (first, others, list) => {
       const rows = [...repeated(first, 70), ...list.flatMap(([which, times]) => repeated(others[which]!, times))];
       const packed = pack([...rows, ...repeated(first, 3)]);
-      const native = transposeToNative(packed.bytes, packed.offsets, COLUMNS);
+      const native = transposer.transpose(packed.bytes, packed.offsets);
       const back = await readBack(native, COLUMNS);
       expect(Buffer.compare(back, packed.bytes)).toBe(0);
+      transposer.reuse(native);
     }),
     { numRuns: 40 },
   );
@@ -143,9 +148,9 @@ test("rows of another shape are refused, not written", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 400 }), fc.nat(400), (junk, cut) => {
       const offsets = Uint32Array.of(0, Math.min(cut, junk.length), junk.length);
-      expect(codeOf(() => transposeToNative(junk, offsets, COLUMNS))).toMatch(/^(BAD_ROWS|none)$/);
+      expect(codeOf(() => transposer.transpose(junk, offsets))).toMatch(/^(BAD_ROWS|none)$/);
       const steady = pack([...repeated(Buffer.alloc(51), 70), junk]);
-      expect(codeOf(() => transposeToNative(steady.bytes, steady.offsets, COLUMNS))).toMatch(/^(BAD_ROWS|none)$/);
+      expect(codeOf(() => transposer.transpose(steady.bytes, steady.offsets))).toMatch(/^(BAD_ROWS|none)$/);
     }),
     { numRuns: 500 },
   );

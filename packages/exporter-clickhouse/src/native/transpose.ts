@@ -1,5 +1,5 @@
 import { ClickHouseError } from "../errors.ts";
-import { text, varint } from "./byte-sink.ts";
+import { ByteSink, text, varint } from "./byte-sink.ts";
 import { ArrayColumn, FixedColumn, LowCardinalityColumn, StringColumn } from "./columns.ts";
 import type { Column } from "./columns.ts";
 import { type Source, sourceOf } from "./source.ts";
@@ -14,45 +14,82 @@ const TILE = 64;
 
 /**
  * Turns RowBinary rows into one block of ClickHouse's Native format, which the engine takes in for a sixth of the cost:
- * whole columns, with the dictionaries of LowCardinality ready made.
- *
- * @param rows rows one behind the other.
- * @param offsets start of every row and, as the last entry, the end of the last one (count + 1 entries).
- * @param columns the columns of a row in order. Types: numbers, dates, UUID, IPv4 and IPv6, String, FixedString(n),
- *   LowCardinality(String), and Array and Map of them, nested at will.
- * @param order numbers of the rows in the order of the block. Default: as they stand.
- * @returns the block, in a buffer of its own (transferable).
- * @throws ClickHouseError `BAD_ROWS` when a row does not end where the next one starts, `SCHEMA` for another type.
+ * whole columns, with the dictionaries of LowCardinality ready made. Its memory stays for the next rows: what is asked for
+ * anew each time costs page faults, and makes V8 collect all of its heap every few segments.
  */
+export class NativeTransposer {
+  readonly #columns: readonly ColumnType[];
+  readonly #builders: readonly Column[];
+  /** For the next block. */
+  #spare: ArrayBuffer | undefined;
+  /** Length of the last block. */
+  #length = 0;
+
+  /**
+   * @param columns the columns of a row in order. Types: numbers, dates, UUID, IPv4 and IPv6, String, FixedString(n),
+   *   LowCardinality(String), and Array and Map of them, nested at will.
+   * @throws ClickHouseError `SCHEMA` for another type.
+   */
+  constructor(columns: readonly ColumnType[]) {
+    this.#columns = columns;
+    this.#builders = columns.map((column) => createColumn(layoutOf(column)));
+  }
+
+  /**
+   * @param rows rows one behind the other.
+   * @param offsets start of every row and, as the last entry, the end of the last one (count + 1 entries).
+   * @param order numbers of the rows in the order of the block. Default: as they stand.
+   * @returns the block, in a buffer of its own (transferable).
+   * @throws ClickHouseError `BAD_ROWS` when a row does not end where the next one starts.
+   */
+  transpose(rows: Uint8Array, offsets: Uint32Array, order?: Uint32Array): Uint8Array<ArrayBuffer> {
+    const count = Math.max(offsets.length - 1, 0);
+    for (const builder of this.#builders) builder.clear();
+    this.#append(sourceOf(rows), offsets, order, count);
+    const out = new ByteSink(this.#spare ?? this.#length + (this.#length >> 4));
+    this.#spare = undefined;
+    out.append(varint(this.#columns.length));
+    out.append(varint(count));
+    for (const [i, builder] of this.#builders.entries()) {
+      const { name, type } = this.#columns[i]!;
+      out.append(text(name));
+      out.append(text(type));
+      if (count === 0) continue;
+      builder.writePrefix(out);
+      builder.writeData(out);
+    }
+    this.#length = out.length;
+    return out.written();
+  }
+
+  /** Takes the memory of a block back that nobody looks at any more. */
+  reuse({ buffer }: Uint8Array<ArrayBuffer>): void {
+    if (buffer.byteLength > (this.#spare?.byteLength ?? 0)) this.#spare = buffer;
+  }
+
+  #append(source: Source, offsets: Uint32Array, order: Uint32Array | undefined, count: number): void {
+    const cursors = new Uint32Array(TILE);
+    let units: readonly Unit[] = this.#builders;
+    for (let first = 0; first < count; first += TILE) {
+      const size = Math.min(TILE, count - first);
+      if (order === undefined) cursors.set(offsets.subarray(first, first + size));
+      else for (let i = 0; i < size; i++) cursors[i] = offsets[order[first + i]!]!;
+      if (first === 0 && count > TILE) units = appendFirstTile(source, cursors, this.#builders);
+      else for (const unit of units) unit.appendTile(source, cursors, size);
+      checkEnds(cursors, offsets, order, first, size);
+    }
+    for (const unit of units) if (unit instanceof SteadyColumns) unit.flush();
+  }
+}
+
+/** The same, once. */
 export function transposeToNative(
   rows: Uint8Array,
   offsets: Uint32Array,
   columns: readonly ColumnType[],
   order?: Uint32Array,
 ): Uint8Array<ArrayBuffer> {
-  const count = Math.max(offsets.length - 1, 0);
-  const source = sourceOf(rows);
-  const builders = columns.map((column) => createColumn(layoutOf(column), count));
-  const cursors = new Uint32Array(TILE);
-  let units: readonly Unit[] = builders;
-  for (let first = 0; first < count; first += TILE) {
-    const size = Math.min(TILE, count - first);
-    if (order === undefined) cursors.set(offsets.subarray(first, first + size));
-    else for (let i = 0; i < size; i++) cursors[i] = offsets[order[first + i]!]!;
-    if (first === 0 && count > TILE) units = appendFirstTile(source, cursors, builders);
-    else for (const unit of units) unit.appendTile(source, cursors, size);
-    checkEnds(cursors, offsets, order, first, size);
-  }
-  for (const unit of units) if (unit instanceof SteadyColumns) unit.flush();
-  const parts: Uint8Array[] = [varint(columns.length), varint(count)];
-  for (const [i, builder] of builders.entries()) {
-    const { name, type } = columns[i]!;
-    parts.push(text(name), text(type));
-    if (count === 0) continue;
-    builder.prefix(parts);
-    builder.data(parts);
-  }
-  return join(parts);
+  return new NativeTransposer(columns).transpose(rows, offsets, order);
 }
 
 /** Takes the first tile, and tells how to take the others: columns that did not change in it together with their neighbours. */
@@ -95,22 +132,10 @@ function checkEnds(
   }
 }
 
-function createColumn(layout: Layout, rows: number): Column {
-  if (layout.kind === "fixed") return new FixedColumn(layout.width, rows);
-  if (layout.kind === "string") return new StringColumn(rows);
-  if (layout.kind === "lowCardinality") return new LowCardinalityColumn(rows);
-  if (layout.kind === "array") return new ArrayColumn(createColumn(layout.element, 0), undefined, rows);
-  return new ArrayColumn(createColumn(layout.key, rows * 4), createColumn(layout.value, rows * 4), rows);
-}
-
-function join(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  let size = 0;
-  for (const part of parts) size += part.length;
-  const block = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    block.set(part, at);
-    at += part.length;
-  }
-  return block;
+function createColumn(layout: Layout): Column {
+  if (layout.kind === "fixed") return new FixedColumn(layout.width);
+  if (layout.kind === "string") return new StringColumn();
+  if (layout.kind === "lowCardinality") return new LowCardinalityColumn();
+  if (layout.kind === "array") return new ArrayColumn(createColumn(layout.element));
+  return new ArrayColumn(createColumn(layout.key), createColumn(layout.value));
 }
