@@ -104,7 +104,7 @@ export class RowBatch {
    */
   take(encoded: Encoded): { block: RowBlock; done: () => void } {
     const { rows } = this;
-    const offsets = Uint32Array.from(encoded.offsets);
+    const offsets = new Uint32Array(encoded.offsets);
     const bytes = rows.bytes.subarray(0, rows.length);
     if (rows.length < COPY_BELOW) return { block: { bytes: new Uint8Array(bytes), offsets }, done: () => undefined };
     const spare = this.#spare.pop();

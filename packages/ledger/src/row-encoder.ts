@@ -187,8 +187,11 @@ export class RowEncoder {
     out.asciiString(this.#provenance);
     out.copyFrom(this.#tenant);
     columns.write(out, LAST_BEFORE_PRINCIPAL + 1, LAST_BEFORE_VERDICT);
-    const { decision, policyId, policyVersion, ruleId, reason } = verdict;
-    for (const text of [decision, policyId, policyVersion, ruleId, reason]) writeOwnText(out, text);
+    writeOwnText(out, verdict.decision);
+    writeOwnText(out, verdict.policyId);
+    writeOwnText(out, verdict.policyVersion);
+    writeOwnText(out, verdict.ruleId);
+    writeOwnText(out, verdict.reason);
     columns.write(out, LAST_BEFORE_VERDICT + 1, TYPED_COLUMNS.length - 1);
   }
 

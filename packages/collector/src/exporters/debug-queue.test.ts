@@ -114,19 +114,24 @@ it("the queues of all workers together hold what is configured", async () => {
       memory: undefined,
       contentType: "application/x-protobuf",
     });
-  const values = async (name: "queueSize" | "queueCapacity"): Promise<(number | undefined)[]> =>
-    Promise.all(contexts.map(async ({ telemetry }) => (await telemetry[name].get()).values[0]?.value));
+  const values = async (what: "size" | "capacity"): Promise<(number | undefined)[]> =>
+    Promise.all(
+      contexts.map(async ({ telemetry }) => {
+        const metrics = await telemetry.snapshot();
+        return metrics.find(({ name }) => name === `otelcol_exporter_queue_${what}`)?.values[0]?.value;
+      }),
+    );
   // One of each is under way and waits no more.
   for (const queue of [0, 1, 2]) put(queue, 1);
   for (let i = 0; i < 5; i++) put(0, 10);
   for (let i = 0; i < 5; i++) put(1, 10);
-  expect(await values("queueSize")).toEqual([5, 1, 0]);
+  expect(await values("size")).toEqual([5, 1, 0]);
   // By bytes: 60 wait elsewhere.
   put(2, 41);
-  expect(await values("queueSize")).toEqual([5, 1, 0]);
+  expect(await values("size")).toEqual([5, 1, 0]);
   put(0, 60);
-  expect(await values("queueSize")).toEqual([4, 1, 0]);
-  expect(await values("queueCapacity")).toEqual([6, 6, 6]);
+  expect(await values("size")).toEqual([4, 1, 0]);
+  expect(await values("capacity")).toEqual([6, 6, 6]);
   gate.resolve();
   for (const queue of queues) expect(await queue.drain(10_000)).toBe(true);
   for (const queue of queues) await queue.close();

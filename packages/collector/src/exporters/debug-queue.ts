@@ -7,6 +7,7 @@ import { within } from "../within.ts";
 import { Fifo } from "./fifo.ts";
 import type { QueueRoom } from "./queue-room.ts";
 
+const QUEUE_SIZE = "otelcol_exporter_queue_size";
 /** Lines about requests that were given up. */
 const LINE_EVERY_MS = 1_000;
 /** Lines about a destination that does not take requests for now. */
@@ -127,7 +128,7 @@ export class DebugQueue {
     this.#batching = batching;
     const labels = { exporter: context.id, data_type: signal };
     context.telemetry.queueCapacity.set(labels, limits.requests);
-    context.telemetry.queueSize.set(labels, 0);
+    context.telemetry.observe(QUEUE_SIZE, "Requests waiting in the queue", () => this.#items.length, labels);
     // A series that is not there cannot be told from one that nothing has raised yet.
     const { sent, sendFailed, enqueueFailed } = context.telemetry;
     for (const counter of [sent, sendFailed, enqueueFailed]) counter[signal].inc({ exporter: context.id }, 0);
@@ -194,7 +195,6 @@ export class DebugQueue {
         if (this.#isIdle()) for (const resolve of this.#idle.splice(0)) resolve();
       });
     }
-    this.#context.telemetry.queueSize.set({ exporter: this.#context.id, data_type: this.#signal }, this.#items.length);
   }
 
   async #deliverNext(): Promise<void> {

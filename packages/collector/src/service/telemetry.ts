@@ -59,10 +59,6 @@ export class Telemetry {
   readonly enqueueFailed = this.#perSignal("otelcol_exporter_enqueue_failed", "dropped because the queue was full", [
     "exporter",
   ]);
-  readonly queueSize = this.#gauge("otelcol_exporter_queue_size", "Requests waiting in the queue", [
-    "exporter",
-    "data_type",
-  ]);
   readonly queueCapacity = this.#gauge(
     "otelcol_exporter_queue_capacity",
     "Requests the queue can hold",

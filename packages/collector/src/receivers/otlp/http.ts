@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { encodePartialSuccess } from "@otel-audit/otlp";
@@ -85,7 +85,6 @@ export class OtlpHttp {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    response.setHeader(COLLECTOR_HEADER, VERSION);
     const type = request.headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase();
     // Whatever is wrong: a client that sends protobuf reads protobuf.
     const encoding: Encoding = type === "application/x-protobuf" ? type : "application/json";
@@ -156,9 +155,20 @@ export class OtlpHttp {
   #respond(response: ServerResponse, status: number, encoding: Encoding, body: string | Uint8Array): void {
     // An idle connection would hold up the shutdown.
     if (this.#intake.stopping) response.setHeader("connection", "close");
-    response.writeHead(status, { "content-type": encoding, "content-length": Buffer.byteLength(body) });
-    response.end(body);
+    response.writeHead(status, answerHeaders(encoding, body));
+    // An answer without a body goes out in one piece.
+    if (body.length === 0) response.end();
+    else response.end(body);
   }
+}
+
+/** With `writeHead`: Node keeps and checks what `setHeader` gets one by one. */
+function answerHeaders(encoding: Encoding, body: string | Uint8Array): OutgoingHttpHeaders {
+  return {
+    [COLLECTOR_HEADER]: VERSION,
+    "content-type": encoding,
+    "content-length": Buffer.byteLength(body),
+  };
 }
 
 /**
@@ -172,11 +182,7 @@ function refuseRest(
   encoding: Encoding,
   body: string | Uint8Array,
 ): void {
-  response.writeHead(status, {
-    connection: "close",
-    "content-type": encoding,
-    "content-length": Buffer.byteLength(body),
-  });
+  response.writeHead(status, { connection: "close", ...answerHeaders(encoding, body) });
   response.write(body);
   const end = (): void => {
     clearTimeout(late);
