@@ -50,4 +50,14 @@ describe("collector and query", () => {
       expect(stdout.replaceAll(/\r?\n/g, "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
     }
   });
+
+  it.each([
+    ["collector", "--data", ""],
+    ["query", "--data", ""],
+    ["run", "--keep", "", "--", "true"],
+  ])("refuses to take the working directory for one without a name: %s %s", async (...args) => {
+    const { code, stderr } = await otelAudit(...args);
+    expect(stderr).toContain("It must name a directory.");
+    expect(code).toBe(2);
+  });
 });

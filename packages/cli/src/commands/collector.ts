@@ -5,7 +5,7 @@ import { tell } from "../output/stdout.ts";
 import { VERSION } from "../version.ts";
 import { configOptions, load, printConfigCommand, validateCommand, type ConfigOptions } from "./collector-config.ts";
 import { CollectorSignals } from "./collector-signals.ts";
-import { integer } from "./options.ts";
+import { directory, integer } from "./options.ts";
 
 interface CollectorCommandOptions extends ConfigOptions {
   readonly data: string;
@@ -31,7 +31,7 @@ export function collectorCommand(): Command {
   return configOptions(new Command("collector"))
     .description("Receive OTLP, keep audit spans in a ledger and in ClickHouse, pass debug spans on")
     .enablePositionalOptions()
-    .option("--data <dir>", "log, embedded database, keys", "otel-audit-data")
+    .option("--data <dir>", "log, embedded database, keys", directory, "otel-audit-data")
     .option("--port-offset <n>", "added to every port", integer(0, MAX_PORT_OFFSET), 0)
     .addHelpText("after", HELP)
     .action((options: CollectorCommandOptions) => collector(options))

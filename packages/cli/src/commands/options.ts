@@ -6,6 +6,7 @@ export function sourceOptions(command: Command): Command {
     .addOption(
       new Option("--data <dir>", "data directory of a collector, running or not")
         .default("otel-audit-data")
+        .argParser(directory)
         .conflicts("url"),
     )
     .option("--url <url>", "ClickHouse server to ask instead, for example http://127.0.0.1:8123")
@@ -35,4 +36,10 @@ export function integer(min: number, max: number): (text: string) => number {
     }
     return value;
   };
+}
+
+/** Parses a directory. An empty one is a variable that is not set, and would be the working directory. */
+export function directory(text: string): string {
+  if (text === "") throw new InvalidArgumentError("It must name a directory.");
+  return text;
 }

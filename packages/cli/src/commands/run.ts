@@ -16,6 +16,7 @@ import { NOT_FOUND, Signals, type ChildEnd } from "../run/child.ts";
 import { agentName, auditEnvironment } from "../run/environment.ts";
 import { shipLeftovers, type Leftovers } from "../run/leftovers.ts";
 import { checkNewFile, readPolicy, writePolicy } from "../run/policy-file.ts";
+import { directory } from "./options.ts";
 
 interface RunOptions {
   readonly policy?: string;
@@ -73,7 +74,11 @@ export function runCommand(): Command {
     .option("--policy <file>", "judge every action by this policy")
     .addOption(new Option("--mode <mode>", "instead of the policy's own").choices(["observe", "enforce"]))
     .option("--agent <id>", "agent id of the command; default: its name")
-    .option("--keep <dir>", "keep the records in this data directory; default: a temporary one, removed at the end")
+    .option(
+      "--keep <dir>",
+      "keep the records in this data directory; default: a temporary one, removed at the end",
+      directory,
+    )
     .option("--learn <file>", "write the policy that would have allowed what was seen to this new file")
     .option("--json", "summary and records as JSON on stdout")
     .argument("<command>", "what to run")

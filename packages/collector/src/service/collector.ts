@@ -95,6 +95,7 @@ export class Collector {
   static async start(config: CollectorConfig | string, options: CollectorOptions = {}): Promise<Collector> {
     setV8Flags();
     const parsed = typeof config === "string" ? parseConfig(config) : config;
+    if (options.dataDir === "") throw new CollectorError("INVALID_CONFIG", "dataDir is empty, must name a directory");
     const dataDir = resolve(options.dataDir ?? "otel-audit-data");
     await checkReusePort(parsed.service.workers);
     const collector = new Collector(parsed, options, dataDir);
