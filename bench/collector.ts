@@ -4,9 +4,9 @@
 // other processes and count for nobody.
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { tempDir } from "../test/support/index.ts";
+import { helpOf, tempDir } from "../test/support/index.ts";
 import { startBackend, type Backend } from "./collector/backend.ts";
-import { helpOf, within, type Tell } from "./collector/bounded.ts";
+import { within, type Tell } from "./collector/bounded.ts";
 import { openClient, sendAll, type Protocol } from "./collector/client.ts";
 import { startDatabase, type Database } from "./collector/database.ts";
 import { Requests, SPANS } from "./collector/spans.ts";

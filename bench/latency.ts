@@ -3,7 +3,8 @@
 // at any time; then each gets half of its own maximum, by the clock, and ours also the rate that the peer gets, in turns.
 // Latency counts from when a request was due. `--rounds N` (3), `--seconds N` of each turn (15), `--quick` for 1 and 5.
 import { parseArgs } from "node:util";
-import { helpOf, within, type Tell } from "./collector/bounded.ts";
+import { helpOf } from "../test/support/index.ts";
+import { within, type Tell } from "./collector/bounded.ts";
 import { Setting, spansPerSecond } from "./collector/setting.ts";
 import { findPeer, startOurs, type Environment, type Subject } from "./collector/subject.ts";
 

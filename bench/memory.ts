@@ -3,7 +3,8 @@
 // that the last third of the rest is within 10% of the first. The window of record keys, a fixed piece of memory, is small
 // here, so that it is full from the beginning. `--peer` measures the official collector afterwards, which takes as long again.
 import { parseArgs } from "node:util";
-import { helpOf, within, type Tell } from "./collector/bounded.ts";
+import { helpOf } from "../test/support/index.ts";
+import { within, type Tell } from "./collector/bounded.ts";
 import { Setting, spansPerSecond } from "./collector/setting.ts";
 import { findPeer, startOurs, type Environment, type Subject } from "./collector/subject.ts";
 import { residentBytes } from "./collector/usage.ts";

@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
-import { headOf } from "./collector/bounded.ts";
+import { headOf } from "../test/support/index.ts";
 
 /** Half an hour and more: only when they are named. */
 const LONG = new Set(["memory"]);

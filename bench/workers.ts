@@ -4,7 +4,8 @@
 // the first: N workers and all that goes with them on N cores, for which the load is the same burden.
 // `--rounds N` (3), `--seconds N` of each figure (8), `--quick` for 1 and 3.
 import { parseArgs } from "node:util";
-import { helpOf, within, type Tell } from "./collector/bounded.ts";
+import { helpOf } from "../test/support/index.ts";
+import { within, type Tell } from "./collector/bounded.ts";
 import { Setting } from "./collector/setting.ts";
 import { SPANS } from "./collector/spans.ts";
 import { startOurs } from "./collector/subject.ts";

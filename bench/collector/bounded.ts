@@ -1,23 +1,5 @@
 // What makes a bench end, and say what it does meanwhile.
-import { readFileSync } from "node:fs";
 import { basename } from "node:path";
-
-/** The comment at the top of a file says what it measures and which options it has. */
-export function headOf(file: string): string {
-  const lines = readFileSync(file, "utf8").split("\n");
-  const head = lines.slice(
-    0,
-    lines.findIndex((line) => !line.startsWith("//")),
-  );
-  return head.map((line) => `${line.replace(/^\/\/ ?/, "")}\n`).join("");
-}
-
-/** `--help` prints the head of the bench and ends it. */
-export function helpOf(file: string): void {
-  if (!process.argv.includes("--help")) return;
-  process.stdout.write(headOf(file));
-  process.exit(0);
-}
 
 /** Tells on stderr what is going on. */
 export type Tell = (line: string) => void;

@@ -2,6 +2,7 @@
 // [--keep] [--verbose]`:
 // producers with known records send to a real collector while everything around it is broken at random; then the table is
 // compared with what was acknowledged. The seed decides what is done and with what; when it meets what is the machine's.
+import { helpOf } from "../support/index.ts";
 import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -195,6 +196,7 @@ function list(counts: ReadonlyMap<string, number>): string {
 }
 
 if (import.meta.main) {
+  helpOf(import.meta.filename);
   const { values } = parseArgs({
     options: {
       seed: { type: "string", default: String(Math.floor(Math.random() * 1e6)) },

@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { makeCertificate } from "../support/certificate.ts";
-import { tempDir } from "../support/index.ts";
+import { helpOf, tempDir } from "../support/index.ts";
 import { Attacker, type Attack, type Victim } from "./attack.ts";
 import { CONNECTION_ATTACKS } from "./attacks-connections.ts";
 import { HTTP_ATTACKS } from "./attacks-http.ts";
@@ -124,6 +124,7 @@ function line(name: string, { acknowledged, retried, slowestMs, failures }: Seen
 }
 
 if (import.meta.main) {
+  helpOf(import.meta.filename);
   const { values } = parseArgs({
     options: {
       only: { type: "string", default: "" },

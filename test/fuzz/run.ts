@@ -4,7 +4,7 @@
 import { parseArgs } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeTraces } from "@otel-audit/otlp";
-import { tempDir } from "../support/index.ts";
+import { helpOf, tempDir } from "../support/index.ts";
 import { DebugBackend } from "./backend.ts";
 import { Canaries } from "./canary.ts";
 import { judgeRows, type RowVerdict } from "./rows.ts";
@@ -156,6 +156,7 @@ function describe({ seed, traffic, rows, backend, elapsed, holdings }: Result): 
 }
 
 if (import.meta.main) {
+  helpOf(import.meta.filename);
   const { values } = parseArgs({
     options: {
       seed: { type: "string", default: String(Math.floor(Math.random() * 1e6)) },

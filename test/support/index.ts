@@ -13,4 +13,5 @@ export { freePort } from "./listen.ts";
 export { tempDir } from "./temp-dir.ts";
 export { otelAudit, startCollector, type CollectorEndpoints, type RunningCollector } from "./collector.ts";
 export { startOtelcol } from "./otelcol.ts";
+export { headOf, helpOf } from "./help.ts";
 export { mountSmallDisk, type SmallDisk } from "./small-disk.ts";
