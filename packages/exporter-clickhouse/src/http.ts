@@ -60,10 +60,19 @@ export class ClickHouseHttp {
     }
   }
 
-  /** Rows of a SELECT, as JSON objects. Servers differ in how they write 64-bit integers: select their `toString`. */
-  async query<T>(sql: string, settings: ClickHouseSettings = {}): Promise<T[]> {
+  /** Rows of a SELECT with its bound parameters, as JSON objects. Servers differ in how they write 64-bit integers: select their `toString`. */
+  async query<T>(
+    sql: string,
+    settings: ClickHouseSettings = {},
+    parameters: Readonly<Record<string, string>> = {},
+  ): Promise<T[]> {
     return await this.#guard(async () => {
-      const result = await this.#client.query({ query: sql, format: "JSONEachRow", clickhouse_settings: settings });
+      const result = await this.#client.query({
+        query: sql,
+        format: "JSONEachRow",
+        clickhouse_settings: settings,
+        query_params: parameters,
+      });
       return await result.json<T>();
     });
   }

@@ -5,6 +5,7 @@ import type { Catalogue } from "./catalogue.ts";
 import { loadChdb } from "./chdb.ts";
 import type { Chdb, Classification, Connection, QueryResult } from "./chdb.ts";
 import { exception } from "./exception.ts";
+import { Memo } from "./memo.ts";
 import { clearDefinitions, isApplied, setApplied } from "./schema-state.ts";
 import { stringLiteral } from "./sql-tokens.ts";
 
@@ -43,6 +44,9 @@ export class Database {
   readonly #name: string;
   /** They keep the engine open between statements, look at statements and stop them, one at a time each. */
   readonly #lanes: Readonly<Record<Lane, ControlConnection>>;
+  /** Of texts: the writer sends the same for every segment, a dashboard at every refresh. */
+  readonly #printed = new Memo<string>();
+  readonly #reading = new Memo<boolean>();
 
   private constructor(parts: {
     chdb: Chdb;
@@ -115,6 +119,18 @@ export class Database {
    * @throws Error of the engine when it is not exactly one statement of the engine's grammar.
    */
   async canonical(sql: string, lane: Lane): Promise<string> {
+    return await this.#printed.get(sql, () => this.#print(sql, lane));
+  }
+
+  /** Whether the engine's parser finds exactly one statement, and one that only reads. */
+  async readsOnly(sql: string, lane: Lane): Promise<boolean> {
+    return await this.#reading.get(sql, async () => {
+      const found = await this.#lanes[lane].classify(sql, this.#name);
+      return found.statementCount === 1 && found.queryClass === 0;
+    });
+  }
+
+  async #print(sql: string, lane: Lane): Promise<string> {
     try {
       const result = await this.#lanes[lane].query(`SELECT formatQuerySingleLine(${stringLiteral(sql)})`, "TSVRaw");
       return Buffer.from(result.bytes).toString("utf8").trimEnd();
@@ -122,12 +138,6 @@ export class Database {
       const message = error instanceof Error ? error.message : String(error);
       throw new Error(message.replace(SCOPE, ". $1"), { cause: error });
     }
-  }
-
-  /** Whether the engine's parser finds exactly one statement, and one that only reads. */
-  async readsOnly(sql: string, lane: Lane): Promise<boolean> {
-    const found = await this.#lanes[lane].classify(sql, this.#name);
-    return found.statementCount === 1 && found.queryClass === 0;
   }
 
   /** Stops a statement. The engine needs a moment; the statement's promise then rejects with 394. */
