@@ -1,18 +1,27 @@
 // CPU per inserted audit row, ours and the engine's: a segment as one Native block against JSONEachRow from objects. What the
-// engine spends afterwards to merge parts is the same for both, and stands apart.
+// engine spends afterwards to merge parts is the same for both, and stands apart. Options: --rows of an insert (20000: a second
+// of a busy collector; what a statement costs by itself is half of that), --rounds.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
 import { AuditWriter, EmbeddedEngine } from "@otel-audit/exporter-clickhouse";
 import { decodeRow, Ledger, readSegment } from "@otel-audit/ledger";
 import type { ClosedSegment } from "@otel-audit/ledger";
 import { encodeTraces, scanTraces, SPAN_AUDIT } from "@otel-audit/otlp";
 import type { SpanData } from "@otel-audit/otlp";
+import { helpOf } from "../test/support/index.ts";
 
-const ROWS = 20_000;
+helpOf(import.meta.filename);
+const { values: options } = parseArgs({ options: { rows: { type: "string" }, rounds: { type: "string" } } });
+const ROWS = Number(options.rows ?? 20_000);
 const WARM_UP = 3;
-const ROUNDS = 11;
+const ROUNDS = Number(options.rounds ?? 11);
+/** Of a request. */
+const SPANS = 1000;
+if (!(ROWS > 0 && ROWS <= 250_000 && ROWS % SPANS === 0))
+  throw new Error(`--rows ${ROWS}: whole thousands up to 250000`);
 /** Linux counts process times in hundredths of a second. */
 const TICK_US = 10_000;
 
@@ -57,8 +66,8 @@ function span(i: number): SpanData {
 
 /** A closed segment of `ROWS` rows that the table does not know yet. */
 async function segment(ledger: Ledger, round: number): Promise<ClosedSegment> {
-  for (let first = 0; first < ROWS; first += 1000) {
-    const spans = Array.from({ length: 1000 }, (_, i) => span(round * ROWS + first + i));
+  for (let first = 0; first < ROWS; first += SPANS) {
+    const spans = Array.from({ length: SPANS }, (_, i) => span(round * ROWS + first + i));
     const request = encodeTraces({
       resourceSpans: [{ resource: { attributes: { "service.name": "support" } }, scopeSpans: [{ spans }] }],
     });
