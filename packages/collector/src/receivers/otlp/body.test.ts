@@ -114,6 +114,16 @@ describe("readBody", () => {
     expect(stream.readableEnded).toBe(true);
     expect(chunk.deref()).toBeUndefined();
   });
+
+  it("gives back chunks that fill their memory, and none that somebody else may have", async () => {
+    const own = [Buffer.alloc(MIB, 1), Buffer.alloc(MIB, 2)];
+    const shared = Buffer.alloc(2 * MIB, 3);
+    const parts = [shared.subarray(0, MIB), shared.subarray(MIB)];
+    const limits: BodyLimits = { maxBody: 64 * MIB, limitName: "limit", reservation: inFlight.reserve() };
+    const { bytes } = await decode([...own, ...parts], "identity", limits, new MemoryPool());
+    expect([bytes.length, bytes[0], bytes[MIB], bytes[2 * MIB], bytes[4 * MIB - 1]]).toEqual([4 * MIB, 1, 2, 3, 3]);
+    expect([...own, shared].map(({ length }) => length)).toEqual([0, 0, 2 * MIB]);
+  });
 });
 
 async function firstChunk(stream: Readable): Promise<Buffer> {
