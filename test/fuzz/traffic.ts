@@ -53,6 +53,8 @@ export class Traffic {
   readonly answers = new Map<string, number>();
   /** Valid requests that were taken whole. */
   readonly acknowledged = new Set<number>();
+  /** How often a request was sent again at the end, when the collector's window of record keys may have forgotten it. */
+  readonly sentAgain = new Map<number, number>();
   readonly #late: { readonly n: number; readonly milliseconds: number }[] = [];
   sent = 0;
   slowestMs = 0;
@@ -78,7 +80,10 @@ export class Traffic {
     const slowest = this.#late.toSorted((a, b) => b.milliseconds - a.milliseconds).slice(0, MOST_LATE);
     for (const { n } of slowest) {
       let least = Number.POSITIVE_INFINITY;
-      for (let tries = 0; tries < 3 && least > LATE_MS; tries++) least = Math.min(least, await this.#timeOf(n));
+      for (let tries = 0; tries < 3 && least > LATE_MS; tries++) {
+        this.sentAgain.set(n, tries + 1);
+        least = Math.min(least, await this.#timeOf(n));
+      }
       if (least > LATE_MS) this.problems.push(`request ${n} takes ${Math.round(least)} ms alone`);
     }
   }
