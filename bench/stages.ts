@@ -4,8 +4,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { transposeToNative } from "@otel-audit/exporter-clickhouse";
-import { COLUMNS, decodeRow, Ledger, readSegment } from "@otel-audit/ledger";
+import { auditOrder, NativeTransposer } from "@otel-audit/exporter-clickhouse";
+import { COLUMNS, decodeRow, Ledger, SegmentReader } from "@otel-audit/ledger";
 import { SPAN_AUDIT, SpanIndex, scanTraces } from "@otel-audit/otlp";
 import { Requests, SPANS } from "./collector/spans.ts";
 
@@ -35,7 +35,9 @@ try {
   for (const request of requests) await ledger.append(scanTraces(request, index), SPAN_AUDIT, FACTS);
   await ledger.rotate();
   const { path } = ledger.closedSegments()[0]!;
-  const { rows, offsets } = await readSegment(path);
+  const reader = new SegmentReader();
+  const transposer = new NativeTransposer(COLUMNS);
+  const { rows, offsets } = new SegmentReader().read(path);
 
   process.stdout.write(
     `${RECORDS} audit records, ${Math.round(rows.length / RECORDS)} bytes a row; µs of CPU a record\n`,
@@ -46,8 +48,10 @@ try {
   await measure("row, window, log, fdatasync", async () => {
     for (let i = 0; i < REQUESTS; i++) await ledger.append(scanTraces(source.next(), index), SPAN_AUDIT, FACTS);
   });
-  await measure("read a segment and check it", () => readSegment(path));
-  await measure("transpose to Native", () => transposeToNative(rows, offsets, COLUMNS));
+  await measure("read a segment and check it", () => reader.read(path));
+  await measure("transpose to Native in the table's order", () =>
+    transposer.reuse(transposer.transpose(rows, offsets, auditOrder(rows, offsets))),
+  );
   await measure(
     "beside it: decode rows, write JSON lines",
     () => {

@@ -11,7 +11,7 @@ import type { TransposeJob, TransposeMessage, TransposeReply } from "./transpose
 const port = parentPort;
 if (port === null) throw new ClickHouseError("WORKER", "transpose-worker runs in a worker thread only");
 
-/** After this long without a job, memory of the last ones is let go. */
+/** After this long without a message, memory of the last jobs is let go. */
 const IDLE_MS = 10_000;
 
 let reader = new SegmentReader();
@@ -22,11 +22,11 @@ const idle = setTimeout(() => {
 }, IDLE_MS).unref();
 
 port.on("message", (message: TransposeMessage) => {
+  idle.refresh();
   if (message.kind === "reuse") {
     audit.reuse(message.block);
     return;
   }
-  idle.refresh();
   const reply = run(message);
   port.postMessage(reply, reply.ok ? [reply.block.buffer] : []);
 });
