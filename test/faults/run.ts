@@ -140,6 +140,8 @@ function whatIsWrong(world: World, verdict: Verdict, waiting: number): string[] 
   if (left.length > 0) problems.push(`left in the log: ${left.slice(0, 5).join(", ")}`);
   if (waiting > 0) problems.push(`${waiting} records were never acknowledged`);
   for (const crash of service.crashes) problems.push(`the collector ended by itself: ${crash}`);
+  // Nothing here takes rows out of the table.
+  for (const { code, message } of service.alarms) if (code === "TABLE_LOST") problems.push(`false alarm: ${message}`);
   problems.push(...book.surprises.map((surprise) => `unexpected answer: ${surprise}`));
   return [...problems, ...examples];
 }

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ClickHouseSettings } from "@clickhouse/client";
 import { COLUMNS } from "@otel-audit/ledger";
-import type { ClosedSegment } from "@otel-audit/ledger";
+import type { ClosedSegment, ShippedRow } from "@otel-audit/ledger";
 import type { ConnectionSource } from "./connection.ts";
 import { ClickHouseError } from "./errors.ts";
 import { HttpSource } from "./http-source.ts";
@@ -12,6 +12,8 @@ import { readKeys } from "./record-keys.ts";
 import type { RecordKey } from "./record-keys.ts";
 import { quoteName } from "./schema.ts";
 import { checkTable } from "./table-check.ts";
+import { findTableLoss } from "./table-loss.ts";
+import type { TableLoss } from "./table-loss.ts";
 import { Transposer } from "./transposer.ts";
 
 /** How an {@link AuditWriter} writes. */
@@ -140,6 +142,15 @@ export class AuditWriter {
     return readKeys(http, `${database}.audit_events`, limit);
   }
 
+  /**
+   * Whether the table has lost a row that was counted there; undefined: it has it, or it may have removed it by its TTL.
+   *
+   * @throws ClickHouseError
+   */
+  findLoss(row: ShippedRow): Promise<TableLoss | undefined> {
+    return findTableLoss(this.#source.target(), row, this.#readSettings());
+  }
+
   /** Whether the server answers and takes the credential. Does not throw. */
   async ping(): Promise<{ success: true } | { success: false; error: ClickHouseError }> {
     try {
@@ -178,12 +189,10 @@ export class AuditWriter {
     if (segment.count === 0) return true;
     const last = segment.firstSequence + BigInt(segment.count) - 1n;
     const { http, database } = this.#source.target();
-    const settings: ClickHouseSettings =
-      this.#options.cluster === undefined ? {} : { select_sequential_consistency: "1" };
     const [row] = await http.query<{ rows: string }>(
       `SELECT toString(count()) AS rows FROM ${database}.audit_events WHERE StreamId = {stream:UUID} ` +
         `AND Sequence BETWEEN {first:UInt64} AND {last:UInt64} AND _partition_id = {partition:String}`,
-      settings,
+      this.#readSettings(),
       {
         stream: segment.streamId,
         first: String(segment.firstSequence),
@@ -202,6 +211,10 @@ export class AuditWriter {
       `${segment.path}: ${database}.audit_events holds ${rows} of its ${segment.count} rows ` +
         `(stream ${segment.streamId}, sequence ${segment.firstSequence} to ${last})`,
     );
+  }
+
+  #readSettings(): ClickHouseSettings {
+    return this.#options.cluster === undefined ? {} : { select_sequential_consistency: "1" };
   }
 
   async #insert(segment: ClosedSegment, spent: number): Promise<void> {

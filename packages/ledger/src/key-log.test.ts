@@ -4,8 +4,11 @@ import * as path from "node:path";
 import { expect, test } from "vitest";
 import { tempDir } from "../../../test/support/index.ts";
 import { LedgerDirectory } from "./directory.ts";
+import { LedgerError } from "./errors.ts";
 import { type FileIo, nodeFileIo } from "./io.ts";
 import { Ledger } from "./ledger.ts";
+import { parseSegmentFile } from "./segment-file.ts";
+import type { ShippedRow } from "./shipped-rows.ts";
 import { append } from "./testing/records.ts";
 import type { AppendResult, LedgerAlarm } from "./types.ts";
 
@@ -232,4 +235,90 @@ test("damaged key files are told, and do not keep the ledger from opening", asyn
   await (await open(dir, { alarms })).close();
   expect(alarms).toHaveLength(1);
   expect(await keptKeys(dir)).toBe(false);
+});
+
+/** The row that the table is asked for when the directory is opened. */
+async function asked(dir: string): Promise<ShippedRow | undefined> {
+  const directory = await LedgerDirectory.open({ dir, windowKeys: 1000 });
+  await directory.close();
+  return directory.shipped.asked;
+}
+
+test("the newest shipped row is known after restarts, also when many files become one; damage does not invent one", async () => {
+  const dir = tempDir("keys");
+  expect(await asked(dir)).toBeUndefined();
+  let newest: ShippedRow | undefined;
+  for (let start = 0; start < 20; start++) {
+    const ledger = await open(dir);
+    await appendRange(ledger, start * 10, start * 10 + 5);
+    await ship(ledger);
+    await appendRange(ledger, start * 10 + 5, start * 10 + 10);
+    await ledger.rotate();
+    const { streamId, firstSequence, path: file } = ledger.closedSegments()[0]!;
+    const [row] = parseSegmentFile(file, fs.readFileSync(file), 0).rows;
+    newest = { streamId, sequence: firstSequence, receivedAt: row!.receivedAt };
+    await ship(ledger);
+    await ledger.close();
+  }
+  expect(newest?.sequence).toBe(6n);
+  expect(await asked(dir)).toEqual(newest);
+  expect(keyFiles(dir).length).toBeLessThan(20);
+  expect(await asked(dir)).toEqual(newest);
+  for (const file of keyFiles(dir)) fs.truncateSync(file, 32);
+  expect(await asked(dir)).toBeUndefined();
+});
+
+test("after the table lost what it had, only what is in the log is known, by this process and by the next", async () => {
+  const dir = tempDir("keys");
+  await stored(dir);
+  const left = await open(dir);
+  await appendRange(left, 10, 20);
+  await left.close();
+  const alarms: LedgerAlarm[] = [];
+  const options = { dir, windowKeys: 1000, onAlarm: (alarm: LedgerAlarm) => alarms.push(alarm) };
+  const directory = await LedgerDirectory.open(options);
+  const ledger = await Ledger.join({ ...options, locked: true }, directory.share, 0);
+  const other = await Ledger.join({ ...options, locked: true }, directory.share, 1);
+  await appendRange(other, 20, 30);
+  await ship(other);
+  await appendRange(other, 30, 40);
+  expect(await directory.forgetShipped("gone")).toBe(10);
+  expect(alarms).toEqual([{ code: "TABLE_LOST", message: "gone" }]);
+  expect(directory.shipped.asked).toBeUndefined();
+  expect(await appendRange(ledger, 0, 40)).toMatchObject({ accepted: 20, duplicates: 20, conflicts: 0 });
+  expect(await appendRange(other, 0, 40)).toMatchObject({ accepted: 0, duplicates: 40 });
+  await ship(ledger);
+  await ship(other);
+  await ledger.close();
+  await other.close();
+  await directory.close();
+  // The files that were in use are gone with the others: the table has to say what it has.
+  expect(await keptKeys(dir)).toBe(false);
+  const next = await open(dir);
+  expect(await appendRange(next, 0, 10)).toMatchObject({ accepted: 10 });
+  await next.close();
+});
+
+test("a record whose keys were kept while its file could not be removed is one of the log", async () => {
+  const dir = tempDir("keys");
+  let broken = true;
+  const io: FileIo = {
+    ...nodeFileIo,
+    unlink: (file) =>
+      broken && file.endsWith(".segment") ? Promise.reject(new Error("EIO")) : nodeFileIo.unlink(file),
+  };
+  const first = await open(dir, { io });
+  await appendRange(first, 0, 10);
+  await expect(ship(first)).rejects.toThrow(LedgerError);
+  await first.close();
+  broken = false;
+  const directory = await LedgerDirectory.open({ dir, windowKeys: 1000, onAlarm: () => undefined });
+  const second = await Ledger.join({ dir, windowKeys: 1000, locked: true }, directory.share, 0);
+  await directory.forgetShipped("gone");
+  expect(await appendRange(second, 0, 10)).toMatchObject({ accepted: 0, duplicates: 10 });
+  await ship(second);
+  await directory.forgetShipped("gone");
+  expect(await appendRange(second, 0, 10)).toMatchObject({ accepted: 10 });
+  await second.close();
+  await directory.close();
 });

@@ -86,6 +86,23 @@ export class KeyTable {
     for (let n = Math.max(from, 0, this.#counts[0]! - this.#maxKeys); n < to; n++) this.#remove(n % this.#maxKeys);
   }
 
+  /** Gives insertions `from` to `to` (exclusive) to another writer, as far as they are still there. */
+  give(from: number, to: number, writer: number): void {
+    for (let n = Math.max(from, this.#counts[0]! - this.#maxKeys); n < to; n++)
+      this.#writers[n % this.#maxKeys] = writer;
+  }
+
+  /** Takes back those of insertions `from` to `to` (exclusive) that are the writer's; returns the first other one, or `to`. */
+  forgetOf(writer: number, from: number, to: number): number {
+    let other = to;
+    for (let n = Math.max(from, this.#counts[0]! - this.#maxKeys); n < to; n++) {
+      const slot = n % this.#maxKeys;
+      if (this.#writers[slot] === writer) this.#remove(slot);
+      else other = Math.min(other, n);
+    }
+    return other;
+  }
+
   /** Copies insertions `from` to `to` (exclusive), as far as they are still there. */
   copy(from: number, to: number): Uint32Array<ArrayBuffer> {
     const first = Math.max(from, this.#counts[0]! - this.#maxKeys);

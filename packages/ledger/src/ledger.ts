@@ -6,7 +6,7 @@ import { Backlog } from "./backlog.ts";
 import { LedgerDirectory, type LedgerShare } from "./directory.ts";
 import { LedgerError } from "./errors.ts";
 import { makeDirectory } from "./io.ts";
-import { KeyLog } from "./key-log.ts";
+import { KeyLog, shippedRow } from "./key-log.ts";
 import { type ResolvedOptions, resolveOptions } from "./options.ts";
 import { ReceiveClock } from "./receive-clock.ts";
 import { uuidBytes } from "./row-decode.ts";
@@ -15,6 +15,7 @@ import { placeRows } from "./row-encoder.ts";
 import { partitionOf } from "./segment-file.ts";
 import { type PendingRows, SegmentLog } from "./segment-log.ts";
 import type { StoredSegment } from "./segment-writer.ts";
+import { ShippedRows } from "./shipped-rows.ts";
 import type { AppendResult, ClosedSegment, CollectorFacts, LedgerAlarm, LedgerOptions, LedgerStats } from "./types.ts";
 import { RecordWindow } from "./window.ts";
 import { MAX_WRITERS } from "./window-memory.ts";
@@ -34,6 +35,7 @@ export class Ledger {
   readonly #clock: ReceiveClock;
   readonly #log: SegmentLog;
   readonly #keys: KeyLog;
+  readonly #shipped: ShippedRows;
   readonly #stream: Uint8Array;
   readonly #batch: RowBatch;
   readonly #backlog: Backlog;
@@ -57,6 +59,7 @@ export class Ledger {
     this.#stream = uuidBytes(this.streamId);
     this.#batch = new RowBatch(this.window, writer);
     this.#keys = new KeyLog(options.io, options.dir, this.window, options.windowKeys);
+    this.#shipped = new ShippedRows(share.shipped);
     this.#log = new SegmentLog({
       io: options.io,
       directory: path.join(options.dir, "log", this.streamId),
@@ -165,10 +168,18 @@ export class Ledger {
   async removeSegment(segment: ClosedSegment): Promise<void> {
     const stored = this.#backlog.find(segment);
     if (stored === undefined) return;
-    await this.#keys.keep(stored.keys);
+    const header = { ...segment, openedAt: stored.openedAt };
+    await this.#keys.keep(stored.keys, header);
     await this.#backlog.remove(stored);
+    for (const { from, to } of stored.keys) this.window.ship(from, to);
+    this.#shipped.add(shippedRow(header));
     this.#publish();
     await this.#keys.reserve();
+  }
+
+  /** Segments do not reach the table, or do again: it may not be the one that had the others. See `ShippedRows`. */
+  doubtTable(): void {
+    this.#shipped.doubt();
   }
 
   stats(): LedgerStats {

@@ -266,7 +266,7 @@ function learnKeys(window: RecordWindow, bytes: Uint8Array, rows: readonly RowRa
     const principal = bytes.subarray(key.principalStart, key.principalEnd);
     window.stage(principal, bytes, key.recordIdStart, key.recordIdEnd, bytes, row.start + ROW_OFFSET.contentHash);
   }
-  window.commit({ stored: true });
+  window.commit("log");
 }
 
 async function parse(io: FileIo, { path: file, closed }: Listed): Promise<SegmentFile> {

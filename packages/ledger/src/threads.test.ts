@@ -183,7 +183,7 @@ async function search(
 function lookUp(window: RecordWindow, key: number): number {
   const id = Buffer.from(`k${key}`);
   window.stage(new Uint8Array(8), id, 0, id.length, new Uint8Array(8), 0);
-  window.commit({ stored: true });
+  window.commit("log");
   return window.seen[0]!;
 }
 

@@ -94,10 +94,11 @@ export interface ClosedSegment {
  * - `SYNC_FAILED`: the disk did not confirm a write; the rows went to a new file, or the caller was refused.
  * - `CONFLICT`: records of an append came again under their ids with other content. Stored and flagged; one alarm for all of them.
  * - `CLOCK`: the wall clock went back by more than a second; ReceivedAt of a stream follows it. One alarm for each time.
+ * - `TABLE_LOST`: records that were counted in the table, and are nowhere else any more, are not there now.
  * - `CALLBACK_FAILED`: `onSegmentClosed` threw.
  */
 export interface LedgerAlarm {
-  readonly code: "TORN_TAIL" | "DAMAGED" | "SYNC_FAILED" | "CONFLICT" | "CLOCK" | "CALLBACK_FAILED";
+  readonly code: "TORN_TAIL" | "DAMAGED" | "SYNC_FAILED" | "CONFLICT" | "CLOCK" | "TABLE_LOST" | "CALLBACK_FAILED";
   readonly message: string;
   /** The file in question, if any. */
   readonly path?: string;

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import { LedgerError } from "./errors.ts";
 import { Fingerprint, word } from "./fingerprint.ts";
 import { KeyTable } from "./key-table.ts";
@@ -8,8 +9,11 @@ import { At, COUNTS, createMemory, FLOORS, GENERATIONS, MAX_WRITERS, WORDS } fro
 /** What the window says about a record. */
 export const Seen = { New: 0, Duplicate: 1, Conflict: 2 } as const;
 
-/** Writer of an entry that is stored already. */
-const NOBODY = 255;
+/** Writers of an entry that earlier processes left in the log, and of one that only the table has. */
+const LOG = 255;
+const TABLE = 254;
+/** Entries that are looked at under one lock. */
+const STEP = 16_384;
 const encoder = new TextEncoder();
 
 /** Of one key in memory, and in the key log. */
@@ -78,7 +82,7 @@ export class RecordWindow {
   }
 
   /**
-   * Learns a record that is stored already, as the table or a segment has it.
+   * Learns a record that the table has.
    * @param contentHash the ContentHash column; at least 8 bytes
    */
   remember(principal: string | Uint8Array, recordId: string | Uint8Array, contentHash: Uint8Array): void {
@@ -88,7 +92,7 @@ export class RecordWindow {
     const id = typeof recordId === "string" ? encoder.encode(recordId) : recordId;
     this.unstage();
     this.stage(typeof principal === "string" ? encoder.encode(principal) : principal, id, 0, id.length, contentHash, 0);
-    this.commit({ stored: true });
+    this.commit("table");
   }
 
   /** Of the fingerprints; another window can restore entries of this one only with it. */
@@ -101,7 +105,7 @@ export class RecordWindow {
     return this.#locked(() => new Uint8Array(this.#table.copy(from, to).buffer));
   }
 
-  /** Learns what `entries` gave, of a window with the same secret. */
+  /** Learns what `entries` gave, of a window with the same secret; the table has these records. */
   restore(entries: Uint8Array): void {
     this.unstage();
     for (let at = 0; at + ENTRY_BYTES <= entries.length; at += ENTRY_BYTES) {
@@ -109,7 +113,7 @@ export class RecordWindow {
       const to = this.#stagedCount++ * WORDS;
       for (let i = 0; i < WORDS; i++) this.#staged[to + i] = word(entries, at + i * 4);
     }
-    this.commit({ stored: true });
+    this.commit("table");
   }
 
   /** Adds a record to those that the next `commit` looks up. */
@@ -139,11 +143,11 @@ export class RecordWindow {
   /**
    * Looks up everything staged and learns what is new or in conflict, in one step for all threads. The results stand in
    * `seen`, `hits` and `waitsFor`. When it throws, nothing was learned.
-   * @param options.stored they are on disk already
+   * @param stored where they are already: in the log of earlier processes, or only in the table
    * @returns the insertion number of the first that it learned; the others follow it
    */
-  commit(options: { stored?: true } = {}): number {
-    const writer = options.stored ? NOBODY : this.#writer;
+  commit(stored?: "log" | "table"): number {
+    const writer = stored === undefined ? this.#writer : stored === "log" ? LOG : TABLE;
     return this.#locked(() => {
       const first = this.#table.inserted;
       this.#table.warmUp(this.#staged, this.#stagedCount);
@@ -163,6 +167,27 @@ export class RecordWindow {
   /** Takes back insertions `from` (inclusive) to `to` (exclusive) of this writer: their rows were not stored. */
   forget(from: number, to: number): void {
     this.#locked(() => this.#table.forget(from, to));
+  }
+
+  /** The table has insertions `from` to `to` (exclusive) now, and the log no longer. */
+  ship(from: number, to: number): void {
+    this.#locked(() => this.#table.give(from, to, TABLE));
+  }
+
+  /**
+   * Forgets what only the table has. The other threads go on meanwhile.
+   * @returns the first insertion that it still knows, or the next one
+   */
+  async forgetShipped(): Promise<number> {
+    const { inserted } = this;
+    let kept = inserted;
+    for (let from = 0; from < inserted; from += STEP) {
+      const to = Math.min(from + STEP, inserted);
+      const other = this.#locked(() => this.#table.forgetOf(TABLE, from, to));
+      if (other < to) kept = Math.min(kept, other);
+      await setImmediate();
+    }
+    return kept;
   }
 
   /** All of this writer's insertions below `floor` are stored or forgotten. Wakes those who wait for them. */
@@ -225,15 +250,20 @@ export class RecordWindow {
     }
     const insertion = table.insertionOf(slot);
     const owner = table.writerOf(slot);
+    if (writer === LOG && owner === TABLE) {
+      // It was not removed from the log: so it is known as long as it is there, whatever becomes of the table.
+      table.forget(insertion, insertion + 1);
+      this.#learn(at, writer);
+    }
     this.hits[i] = insertion;
-    this.waitsFor[i] = owner !== NOBODY && insertion >= this.#floors[owner]! ? owner : -1;
+    this.waitsFor[i] = owner < MAX_WRITERS && insertion >= this.#floors[owner]! ? owner : -1;
     return Seen.Duplicate;
   }
 
   /** Adds the staged entry at `at`. */
   #learn(at: number, writer: number): void {
     const insertion = this.#table.insert(this.#staged, at, writer);
-    if (writer !== NOBODY && this.#floors[writer] === Infinity) this.#floors[writer] = insertion;
+    if (writer < MAX_WRITERS && this.#floors[writer] === Infinity) this.#floors[writer] = insertion;
   }
 
   /** All that reads or changes the memory of the window, but for the generations. */

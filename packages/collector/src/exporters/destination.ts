@@ -81,7 +81,7 @@ export function resolveConnection(config: DestinationConfig, context: Destinatio
  * Waits for what a start asks of ClickHouse, but not for long: neither one that is away nor one that never answers may keep
  * a collector from listening. What takes longer goes on, until `signal` ends it with the collector.
  */
-export async function waitAtStart(asked: Promise<void>, tooLong: () => void, signal?: AbortSignal): Promise<void> {
+export async function waitAtStart(asked: Promise<unknown>, tooLong: () => void, signal?: AbortSignal): Promise<void> {
   const inTime = await Promise.race([
     asked.then(() => true),
     sleep(PATIENCE_MS, false, { ref: false, ...(signal && { signal }) }).catch(() => true),

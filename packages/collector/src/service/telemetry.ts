@@ -92,6 +92,11 @@ export class Telemetry {
     "1 while segments do not reach ClickHouse, by reason",
     ["exporter", "reason"],
   );
+  readonly tableLosses = this.#counter(
+    "otel_audit_table_losses",
+    "Times that records which had been counted in ClickHouse were there no longer",
+    ["exporter"],
+  );
   readonly classifiedRecords = this.#counter(
     "otel_audit_classified_records",
     "Audit records derived from foreign spans",

@@ -47,7 +47,7 @@ export class ClickhouseAuditExporter implements Exporter {
     this.#writer = new AuditWriter(resolveConnection(this.#config, this.#context), {
       // A server that was away at the start may come without tables.
       ...(this.#config.cluster !== undefined && { cluster: this.#config.cluster }),
-      ...(this.#config.create_schema && { createTables: () => createSchema(this.#config, this.#context) }),
+      ...(this.#config.create_schema && { createTables: () => this.#createTables() }),
     });
     this.#ledger = await this.#openLedger();
     this.#shipper = new SegmentShipper({
@@ -59,6 +59,12 @@ export class ClickhouseAuditExporter implements Exporter {
     });
     this.#shipper.start();
     this.#observe(this.#ledger);
+  }
+
+  /** Another one may have had what was shipped before: it is asked before anything is in it. */
+  async #createTables(): Promise<void> {
+    this.#ledger?.doubtTable();
+    await createSchema(this.#config, this.#context);
   }
 
   async consume(batch: TraceBatch): Promise<readonly Rejection[]> {
@@ -123,6 +129,8 @@ export class ClickhouseAuditExporter implements Exporter {
 
   #report(state: ShipperState): void {
     const { log, telemetry, id } = this.#context;
+    // Whatever is there after an outage may be empty, or an older copy.
+    this.#ledger?.doubtTable();
     telemetry.exportDegraded.reset();
     if (state.status === "healthy") {
       this.#setProblem("table", undefined);
