@@ -222,7 +222,11 @@ test("a spool that somebody removes is made again; what was in it is counted as 
   await using app = await makeApp({
     "main.mjs": `import fs from "node:fs"; import { flush } from "$INDEX"; ${SHELL}
       await flush();
-      fs.writeFileSync("lost", ""); await sh('rm -r "$OTEL_AUDIT_SPOOL_DIR"'); await flush();
+      fs.writeFileSync("lost", "");
+      // The event loop stands still meanwhile: nothing is sent.
+      const removed = sh('rm -r "$OTEL_AUDIT_SPOOL_DIR"; : > removed');
+      while (!fs.existsSync("removed")) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+      await removed; await flush();
       fs.writeFileSync("kept", ""); fs.writeFileSync("kept too", "");
       helper.stdin.end();`,
   });
