@@ -114,8 +114,9 @@ class Run {
     }
   }
 
+  /** On each connection in turn: one on which nothing comes for ten seconds is closed. */
   #sendDue(): void {
-    while (this.#due.length > 0 && this.#free.length > 0) this.#send(this.#free.pop()!, this.#due.shift()!);
+    while (this.#due.length > 0 && this.#free.length > 0) this.#send(this.#free.shift()!, this.#due.shift()!);
   }
 
   #send(connection: Connection, due: number): void {
