@@ -9,7 +9,6 @@ export { applySchema, DEFAULT_DATABASE, schemaStatements } from "./schema.ts";
 export type { SchemaOptions } from "./schema.ts";
 export { EmbeddedEngine, isEmbeddedAvailable } from "./embedded/index.ts";
 export type { EmbeddedAvailability, EmbeddedConnection, EmbeddedEngineOptions, EngineExit } from "./embedded/index.ts";
-export { auditOrder } from "./native/audit-order.ts";
 export { NativeTransposer } from "./native/transpose.ts";
 export type { ColumnType } from "./native/types.ts";
 export { ClickHouseError } from "./errors.ts";

@@ -4,7 +4,6 @@ import { COLUMNS, LedgerError, ROW_FORMAT, SegmentReader } from "@otel-audit/led
 import type { Compression } from "./http.ts";
 import { ClickHouseError } from "./errors.ts";
 import type { ClickHouseErrorCode } from "./errors.ts";
-import { auditOrder } from "./native/audit-order.ts";
 import { NativeTransposer, transposeToNative } from "./native/transpose.ts";
 import type { TransposeJob, TransposeMessage, TransposeReply } from "./transposer.ts";
 
@@ -65,7 +64,7 @@ function transpose(job: TransposeJob): Uint8Array<ArrayBuffer> {
       `${job.path}: ${segment.count} rows with hash ${segment.hash} on disk, ${job.count} with ${job.hash} were closed`,
     );
   }
-  return audit.transpose(rows, offsets, auditOrder(rows, offsets));
+  return audit.transpose(rows, offsets);
 }
 
 function compress(block: Uint8Array<ArrayBuffer>, compression: Compression): Uint8Array<ArrayBuffer> {

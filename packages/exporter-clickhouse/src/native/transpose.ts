@@ -38,14 +38,13 @@ export class NativeTransposer {
   /**
    * @param rows rows one behind the other.
    * @param offsets start of every row and, as the last entry, the end of the last one (count + 1 entries).
-   * @param order numbers of the rows in the order of the block. Default: as they stand.
    * @returns the block, in a buffer of its own (transferable).
    * @throws ClickHouseError `BAD_ROWS` when a row does not end where the next one starts.
    */
-  transpose(rows: Uint8Array, offsets: Uint32Array, order?: Uint32Array): Uint8Array<ArrayBuffer> {
+  transpose(rows: Uint8Array, offsets: Uint32Array): Uint8Array<ArrayBuffer> {
     const count = Math.max(offsets.length - 1, 0);
     for (const builder of this.#builders) builder.clear();
-    this.#append(sourceOf(rows), offsets, order, count);
+    this.#append(sourceOf(rows), offsets, count);
     const out = new ByteSink(this.#spare ?? this.#length + (this.#length >> 4));
     this.#spare = undefined;
     out.append(varint(this.#columns.length));
@@ -67,16 +66,15 @@ export class NativeTransposer {
     if (buffer.byteLength > (this.#spare?.byteLength ?? 0)) this.#spare = buffer;
   }
 
-  #append(source: Source, offsets: Uint32Array, order: Uint32Array | undefined, count: number): void {
+  #append(source: Source, offsets: Uint32Array, count: number): void {
     const cursors = new Uint32Array(TILE);
     let units: readonly Unit[] = this.#builders;
     for (let first = 0; first < count; first += TILE) {
       const size = Math.min(TILE, count - first);
-      if (order === undefined) cursors.set(offsets.subarray(first, first + size));
-      else for (let i = 0; i < size; i++) cursors[i] = offsets[order[first + i]!]!;
+      cursors.set(offsets.subarray(first, first + size));
       if (first === 0 && count > TILE) units = appendFirstTile(source, cursors, this.#builders);
       else for (const unit of units) unit.appendTile(source, cursors, size);
-      checkEnds(cursors, offsets, order, first, size);
+      checkEnds(cursors, offsets, first, size);
     }
     for (const unit of units) if (unit instanceof SteadyColumns) unit.flush();
   }
@@ -87,9 +85,8 @@ export function transposeToNative(
   rows: Uint8Array,
   offsets: Uint32Array,
   columns: readonly ColumnType[],
-  order?: Uint32Array,
 ): Uint8Array<ArrayBuffer> {
-  return new NativeTransposer(columns).transpose(rows, offsets, order);
+  return new NativeTransposer(columns).transpose(rows, offsets);
 }
 
 /** Takes the first tile, and tells how to take the others: columns that did not change in it together with their neighbours. */
@@ -115,15 +112,9 @@ function appendFirstTile(source: Source, cursors: Uint32Array, builders: readonl
   return units;
 }
 
-function checkEnds(
-  cursors: Uint32Array,
-  offsets: Uint32Array,
-  order: Uint32Array | undefined,
-  first: number,
-  size: number,
-): void {
+function checkEnds(cursors: Uint32Array, offsets: Uint32Array, first: number, size: number): void {
   for (let i = 0; i < size; i++) {
-    const row = order === undefined ? first + i : order[first + i]!;
+    const row = first + i;
     if (cursors[i] === offsets[row + 1]) continue;
     throw new ClickHouseError(
       "BAD_ROWS",

@@ -1,6 +1,5 @@
 import { ClickHouseError } from "../errors.ts";
 import type { Source } from "./source.ts";
-import type { Layout } from "./types.ts";
 
 export function truncated(at: number): ClickHouseError {
   return new ClickHouseError("BAD_ROWS", `RowBinary: a value at byte ${at} runs over the end`);
@@ -35,18 +34,4 @@ export function skipString(source: Source, at: number): number {
   }
   if (end > bytes.length) throw truncated(at);
   return end;
-}
-
-/** Position behind the value at `at`. */
-export function skipValue(source: Source, at: number, layout: Layout): number {
-  if (layout.kind === "fixed") return at + layout.width;
-  if (layout.kind === "string" || layout.kind === "lowCardinality") return skipString(source, at);
-  let position = varintEnd(source, at);
-  const elements = varintValue(source, at, position);
-  for (let i = 0; i < elements; i++) {
-    if (layout.kind === "map") position = skipValue(source, position, layout.key);
-    position = skipValue(source, position, layout.kind === "map" ? layout.value : layout.element);
-    if (position > source.bytes.length) throw truncated(at);
-  }
-  return position;
 }
