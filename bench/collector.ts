@@ -24,7 +24,8 @@ const { values: options } = parseArgs({
   },
 });
 const ROUNDS = Number(options.rounds ?? (options.quick ? 1 : 3));
-const REQUESTS = options.quick ? 200 : 600;
+/** Fewer, and one full collection of the heap more or less is a quarter of the figure. */
+const REQUESTS = options.quick ? 200 : 2_000;
 /** In each cell, and all of them before the first is measured: the first seconds of a process are the compiler's, in which a collector does not live. */
 const WARM_UP = options.quick ? 200 : 1_000;
 const PROTOCOLS = ["http", "grpc"] as const;
