@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { LedgerError } from "./errors.ts";
 import { FrameKind, MAX_FRAME_PAYLOAD } from "./frame.ts";
 import { scanFrames } from "./frame-reader.ts";
 import { type FileIo, makeDirectory } from "./io.ts";
@@ -85,7 +86,7 @@ async function readFiles(io: FileIo, directory: string, alarm: (alarm: LedgerAla
     }));
     const frames = all.filter(({ kind, bytes }) => kind === FrameKind.Data && bytes.length > 0);
     const header = all.findLast(({ kind }) => kind === FrameKind.SegmentHeader);
-    const segment = header && decodeHeader(header.bytes, file);
+    const segment = header && headerOf(header.bytes, file);
     const [secret, ...rest] = frames.map(({ bytes }) => bytes);
     const damaged = scan.damage.some(({ kind }) => kind === "damaged");
     if (damaged) {
@@ -101,6 +102,16 @@ async function readFiles(io: FileIo, directory: string, alarm: (alarm: LedgerAla
     found.push({ file: known, changed: keys === 0 ? 0 : mtimeMs });
   }
   return found.toSorted((a, b) => a.changed - b.changed).map(({ file }) => file);
+}
+
+/** Undefined of another version: the keys are as good, and the table is asked for the next segment that is shipped. */
+function headerOf(payload: Buffer, file: string): SegmentHeader | undefined {
+  try {
+    return decodeHeader(payload, file);
+  } catch (error) {
+    if (error instanceof LedgerError && error.code === "CORRUPT") return undefined;
+    throw error;
+  }
 }
 
 /** All that the window knows as one file. */

@@ -5,6 +5,8 @@ import { expect, test } from "vitest";
 import { tempDir } from "../../../test/support/index.ts";
 import { LedgerDirectory } from "./directory.ts";
 import { LedgerError } from "./errors.ts";
+import { FrameKind } from "./frame.ts";
+import { FrameWriter } from "./frame-writer.ts";
 import { type FileIo, nodeFileIo } from "./io.ts";
 import { Ledger } from "./ledger.ts";
 import { parseSegmentFile } from "./segment-file.ts";
@@ -321,4 +323,20 @@ test("a record whose keys were kept while its file could not be removed is one o
   expect(await appendRange(second, 0, 10)).toMatchObject({ accepted: 10 });
   await second.close();
   await directory.close();
+});
+
+test("a segment of another version among the keys does not keep a process from starting", async () => {
+  const dir = tempDir("keys");
+  const first = await open(dir);
+  await appendRange(first, 0, 10);
+  await ship(first);
+  await first.close();
+  const writer = await FrameWriter.create(path.join(dir, "keys", "other.keys"), nodeFileIo);
+  const header = Buffer.alloc(48, 0xff);
+  writer.add(header, 0, header.length, FrameKind.SegmentHeader);
+  await writer.flush();
+  await writer.close();
+  const second = await open(dir);
+  expect(await appendRange(second, 0, 10)).toMatchObject({ accepted: 0, duplicates: 10 });
+  await second.close();
 });
